@@ -1,0 +1,36 @@
+//! The local API of a twocan node: everything that a client (the terminal, the desktop program, a script) may know of it.
+//!
+//! The types here are the JSON of `specs/06-control-api.md`. [`Handle`] is the whole API as a trait; the node implements
+//! it in process, [`Client`] over the Unix socket, so that servers and clients are tested against one contract.
+//! A client asks for the state first and then follows [`Event`]s: no state is lost between the two, because the event
+//! stream begins with [`Event::Hello`] and everything after it is a change.
+
+pub mod call;
+pub mod client;
+pub mod error;
+pub mod event;
+pub mod friend;
+pub mod handle;
+pub mod identity;
+pub mod media;
+pub mod node;
+pub mod paths;
+
+pub use call::{
+    AnswerCall, Call, CallId, CallState, CallUpdate, Decline, Direction, HistoryEntry, Outcome, PlaceCall, Quality,
+    SeatToken, SeatedCall, TakeSeat,
+};
+pub use client::Client;
+pub use error::{Code, Error, Result};
+pub use event::Event;
+pub use friend::{
+    AddFriend, Availability, Friend, FriendId, FriendState, FriendUpdate, Link, LinkPath, Request, RequestAnswer,
+    SetAvailability,
+};
+pub use handle::{Handle, MediaChannel, MediaMessage};
+pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
+pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
+pub use node::{Check, Doctor, Health, Lookup, LookupRequest, Report, Status, Timings};
+
+/// Version of this API, in every path (`/v1/…`) and in [`Status`].
+pub const API_VERSION: u32 = 1;

@@ -1,0 +1,225 @@
+//! The frames of the media WebSocket (`specs/06-control-api.md`, "Media").
+//!
+//! Binary messages carry one encoded frame each, behind a header of 20 bytes; text messages carry one
+//! [`MediaControl`] as JSON. The node neither reorders nor holds audio back: order and loss are the jitter buffer's.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Length of the header in bytes.
+pub const HEADER_LEN: usize = 20;
+/// Largest frame with its header: a key frame of 4K video has room, and no client can make the node hold more.
+pub const MAX_FRAME_LEN: usize = 1 << 20;
+
+/// Kind of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    /// Voice.
+    Audio,
+    /// Camera.
+    Video,
+}
+
+/// One encoded frame: an Opus packet, or an access unit of video.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaFrame {
+    /// Kind of stream.
+    pub kind: MediaKind,
+    /// A picture that needs no other (video).
+    pub key: bool,
+    /// Something is missing before this frame.
+    pub gap: bool,
+    /// The sender begins anew here: sequence and timestamp are not continuous with what came before.
+    pub restart: bool,
+    /// Temporal layer, 0 to 3; a frame of layer n needs only layers up to n.
+    pub layer: u8,
+    /// Which stream (see [`StreamInfo::id`]); 0 for what a client sends.
+    pub stream: u16,
+    /// Sequence number of the first packet, extended past 16 bits by the node (frames from the node), or of the frame
+    /// (frames from a client).
+    pub sequence: u32,
+    /// RTP timestamp: 48 kHz for audio, 90 kHz for video. Audio and video of one client count from one clock.
+    pub timestamp: u32,
+    /// `CLOCK_MONOTONIC` nanoseconds: when the first packet arrived (frames from the node), or when the frame was
+    /// captured (frames from a client).
+    pub time_ns: u64,
+    /// The encoded bytes.
+    pub payload: Bytes,
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Shorter than a header.
+    #[error("a media frame has at least {HEADER_LEN} bytes")]
+    TooShort,
+    /// Longer than [`MAX_FRAME_LEN`].
+    #[error("a media frame has at most {MAX_FRAME_LEN} bytes")]
+    TooLong,
+    /// The first byte is neither 1 (audio) nor 2 (video).
+    #[error("unknown kind of media frame: {0}")]
+    UnknownKind(u8),
+}
+
+const FLAG_KEY: u8 = 1;
+const FLAG_GAP: u8 = 2;
+const FLAG_RESTART: u8 = 4;
+
+impl MediaFrame {
+    /// The wire form: kind u8, flags u8 (1 key, 2 gap, 4 restart, bits 4-5 layer), stream u16, sequence u32,
+    /// timestamp u32, time u64, payload; all big-endian.
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(HEADER_LEN + self.payload.len());
+        out.put_u8(match self.kind {
+            MediaKind::Audio => 1,
+            MediaKind::Video => 2,
+        });
+        let mut flags = (self.layer & 3) << 4;
+        for (on, bit) in [(self.key, FLAG_KEY), (self.gap, FLAG_GAP), (self.restart, FLAG_RESTART)] {
+            if on {
+                flags |= bit;
+            }
+        }
+        out.put_u8(flags);
+        out.put_u16(self.stream);
+        out.put_u32(self.sequence);
+        out.put_u32(self.timestamp);
+        out.put_u64(self.time_ns);
+        out.put_slice(&self.payload);
+        out.freeze()
+    }
+
+    /// Reads the wire form; the payload shares the given bytes.
+    pub fn decode(mut bytes: Bytes) -> Result<Self, FrameError> {
+        use bytes::Buf;
+        if bytes.len() < HEADER_LEN {
+            return Err(FrameError::TooShort);
+        }
+        if bytes.len() > MAX_FRAME_LEN {
+            return Err(FrameError::TooLong);
+        }
+        let kind = match bytes.get_u8() {
+            1 => MediaKind::Audio,
+            2 => MediaKind::Video,
+            other => return Err(FrameError::UnknownKind(other)),
+        };
+        let flags = bytes.get_u8();
+        Ok(Self {
+            kind,
+            key: flags & FLAG_KEY != 0,
+            gap: flags & FLAG_GAP != 0,
+            restart: flags & FLAG_RESTART != 0,
+            layer: (flags >> 4) & 3,
+            stream: bytes.get_u16(),
+            sequence: bytes.get_u32(),
+            timestamp: bytes.get_u32(),
+            time_ns: bytes.get_u64(),
+            payload: bytes,
+        })
+    }
+}
+
+/// A stream that the friend may send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamInfo {
+    /// The number in the frames' header.
+    pub id: u16,
+    /// Participant that it comes from (0 is the caller, 1 the callee of a call between two).
+    pub participant: u16,
+    /// Kind.
+    pub kind: MediaKind,
+    /// Codec: "opus", "h264".
+    pub codec: String,
+    /// Ticks of the timestamp per second.
+    pub clock_rate: u32,
+}
+
+/// Text messages of the media socket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MediaControl {
+    /// Node to client, first and at each change: the streams that the friend may send, and the codecs to send in.
+    Streams {
+        /// What may come.
+        receive: Vec<StreamInfo>,
+        /// Codec to send audio in.
+        audio_codec: String,
+        /// Codec to send video in; absent if the friend takes none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video_codec: Option<String>,
+    },
+    /// Node to client: send now (the call is answered and not held), or stop. Frames sent while stopped are dropped.
+    Flow {
+        /// Whether audio is let through.
+        audio: bool,
+        /// Whether video is let through.
+        video: bool,
+    },
+    /// Node to client, about twice a second: what the path carries and how the friend receives.
+    Feedback {
+        /// Bits per second for all that this client sends.
+        target_bitrate: u64,
+        /// Share of my packets that the friend lost (0 to 1).
+        loss: f64,
+        /// Round trip, if measured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rtt_ms: Option<f64>,
+    },
+    /// Node to client: the friend's decoder needs a key frame now.
+    KeyFrameRequest,
+    /// Client to node: my decoder needs a key frame of that stream.
+    NeedKeyFrame {
+        /// Which stream.
+        stream: u16,
+    },
+    /// Node to client: a stream's clock against the sender's wall clock, from RTCP sender reports; pairs streams for lip sync.
+    Clock {
+        /// Which stream.
+        stream: u16,
+        /// RTP timestamp.
+        timestamp: u32,
+        /// The sender's clock at that timestamp, microseconds (NTP epoch; only differences mean something).
+        sender_us: u64,
+    },
+    /// Client to node, about once a second: what only the client knows, for `GET /v1/calls/{id}`.
+    Playout {
+        /// Share of concealed audio, 0 to 1.
+        concealed: f64,
+        /// Delay in the jitter buffer, ms.
+        delay_ms: f64,
+    },
+    /// Node to client: the call is over; the socket closes after this.
+    Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_its_wire_form() {
+        let frame = MediaFrame {
+            kind: MediaKind::Video,
+            key: true,
+            gap: false,
+            restart: true,
+            layer: 2,
+            stream: 7,
+            sequence: 0x0102_0304,
+            timestamp: 0xffff_fff0,
+            time_ns: 1 << 40,
+            payload: Bytes::from_static(b"abc"),
+        };
+        assert_eq!(MediaFrame::decode(frame.encode()), Ok(frame));
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_are_refused() {
+        assert_eq!(MediaFrame::decode(Bytes::from_static(&[1; 19])), Err(FrameError::TooShort));
+        assert_eq!(MediaFrame::decode(Bytes::from_static(&[9; 20])), Err(FrameError::UnknownKind(9)));
+        assert_eq!(MediaFrame::decode(Bytes::from(vec![1; MAX_FRAME_LEN + 1])), Err(FrameError::TooLong));
+    }
+}

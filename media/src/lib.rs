@@ -1,0 +1,1 @@
+//! Placeholder: the crate's doc is written with its first module.
