@@ -1,1 +1,8 @@
-//! Placeholder: the crate's doc is written with its first module.
+//! twocand, the background node of twocan: it finds friends, keeps links to them, places calls, and serves the local
+//! API. It holds no codec and opens no device: those are the client's who takes a seat.
+//!
+//! [`service`] owns all state; the other modules are drivers that turn its outputs into I/O and I/O into its inputs.
+
+pub mod config;
+pub mod home;
+pub mod logging;

@@ -1,0 +1,177 @@
+//! What a person can set in `config.toml`. Every key has a default; an unknown key or a bad value is an error that
+//! names the line, because a silently ignored setting is worse than none.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file exists and cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no valid configuration.
+    #[error("{path}: {message}")]
+    Parse {
+        /// Which file.
+        path: String,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+    /// A value is outside its range.
+    #[error("{path}: {key} must be {expected}")]
+    Range {
+        /// Which file.
+        path: String,
+        /// Which key.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Finding and being found.
+    pub network: Network,
+    /// Media of calls.
+    pub media: Media,
+    /// Calls.
+    pub calls: Calls,
+}
+
+/// Finding and being found.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Addresses to listen on (multiaddr). Port 0 lets the system choose.
+    pub listen: Vec<String>,
+    /// Nodes to start from (multiaddr, with or without `/p2p/…`), besides remembered peers and hints in URIs.
+    pub bootstrap: Vec<String>,
+    /// Whether to find nodes on the local network by multicast DNS.
+    pub mdns: bool,
+    /// Whether to serve the DHT for others.
+    pub dht_server: DhtServer,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            listen: ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/udp/0/quic-v1", "/ip6/::/tcp/0"]
+                .map(str::to_owned)
+                .to_vec(),
+            bootstrap: Vec::new(),
+            mdns: true,
+            dht_server: DhtServer::Auto,
+        }
+    }
+}
+
+/// Whether to serve the DHT for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DhtServer {
+    /// Where others can reach this node.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Media of calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// The one UDP port of all calls; 0: the one used last, or any.
+    pub port: u16,
+}
+
+/// Calls.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    /// Seconds that an unanswered call rings (5 to 300).
+    pub ring_s: u64,
+    /// Seconds that a broken call waits to come back (5 to 600).
+    pub grace_s: u64,
+    /// Whether a second call rings while one is on.
+    pub waiting: bool,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { ring_s: 30, grace_s: 30, waiting: true }
+    }
+}
+
+impl Calls {
+    /// How long an unanswered call rings.
+    pub fn ring(&self) -> Duration {
+        Duration::from_secs(self.ring_s)
+    }
+
+    /// How long a broken call waits.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_s)
+    }
+}
+
+impl Config {
+    /// Reads the file; a missing one gives the defaults.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &shown),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(Error::Read { path: shown, source }),
+        }
+    }
+
+    /// Reads the text of a file called `path`.
+    pub fn parse(text: &str, path: &str) -> Result<Self, Error> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| Error::Parse { path: path.to_owned(), message: error.to_string().trim().to_owned() })?;
+        let range = |ok: bool, key, expected| {
+            if ok { Ok(()) } else { Err(Error::Range { path: path.to_owned(), key, expected }) }
+        };
+        range((5..=300).contains(&config.calls.ring_s), "calls.ring_s", "5 to 300 seconds")?;
+        range((5..=600).contains(&config.calls.grace_s), "calls.grace_s", "5 to 600 seconds")?;
+        range(config.network.listen.len() <= 16, "network.listen", "at most 16 addresses")?;
+        range(config.network.bootstrap.len() <= 64, "network.bootstrap", "at most 64 addresses")?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(Config::parse("", "c").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = Config::parse("[network]\nmdsn = true\n", "config.toml").unwrap_err().to_string();
+        assert!(text.contains("config.toml") && text.contains("mdsn") && text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        let text = Config::parse("[calls]\nring_s = 1\n", "config.toml").unwrap_err().to_string();
+        assert_eq!(text, "config.toml: calls.ring_s must be 5 to 300 seconds");
+    }
+}
