@@ -1,1 +1,3 @@
-//! Placeholder: the crate's doc is written with its first module.
+//! The pure rules between twocan nodes: no sockets, no files, no clock, no randomness of its own.
+
+pub mod wire;
