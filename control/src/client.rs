@@ -1,5 +1,188 @@
-//! The client of the local API over the Unix socket.
+//! The client of the local API: [`Handle`] over the Unix socket (or loopback TCP where there are none).
+//!
+//! Ordinary operations are HTTP requests with a deadline; events are one endless answer, read line by line; media is a
+//! WebSocket on a connection of its own. A client may be cloned and used from many tasks at once.
 
-/// Speaks to a node over its socket.
+mod events;
+mod http;
+mod media;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use reqwest::Method;
+
+use crate::limits::{QUICK, SLOW};
+use crate::*;
+use http::{Wire, segment};
+
+/// Speaks to a node over its control server.
 #[derive(Clone, Debug)]
-pub struct Client {}
+pub struct Client {
+    wire: Arc<Wire>,
+}
+
+impl Client {
+    /// Connects to the node that lives in a home, and checks that both speak the same API version.
+    ///
+    /// # Errors
+    /// [`Code::NoNode`] if none runs there or it does not answer, [`Code::Version`] if it is older or newer than this
+    /// client can speak to, [`Code::Storage`] if the socket is not ours.
+    pub async fn connect(home: &Path) -> Result<Self> {
+        Self::open(Endpoint::of(home)?).await
+    }
+
+    /// The same for a known endpoint.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn open(endpoint: Endpoint) -> Result<Self> {
+        let wire = Wire::new(endpoint)?;
+        wire.check().await?;
+        Ok(Self { wire: Arc::new(wire) })
+    }
+
+    /// Where this client is connected to.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.wire.endpoint()
+    }
+}
+
+impl Handle for Client {
+    async fn status(&self) -> Result<Status> {
+        self.wire.get("/v1/status", QUICK).await
+    }
+
+    async fn identity(&self) -> Result<Identity> {
+        self.wire.get("/v1/identity", QUICK).await
+    }
+
+    async fn rotate_token(&self) -> Result<Identity> {
+        self.wire.ask(Method::POST, "/v1/identity/rotate", &(), QUICK).await
+    }
+
+    async fn set_profile(&self, profile: Profile) -> Result<Identity> {
+        self.wire.ask(Method::PUT, "/v1/identity/profile", &profile, QUICK).await
+    }
+
+    async fn phrase(&self) -> Result<Phrase> {
+        self.wire.get("/v1/identity/phrase", QUICK).await
+    }
+
+    async fn backup(&self, request: BackupRequest) -> Result<Backup> {
+        self.wire.ask(Method::POST, "/v1/identity/backup", &request, SLOW).await
+    }
+
+    async fn set_passphrase(&self, passphrase: Passphrase) -> Result<()> {
+        self.wire.tell(Method::PUT, "/v1/identity/passphrase", &passphrase, SLOW).await
+    }
+
+    async fn unlock(&self, passphrase: Passphrase) -> Result<()> {
+        self.wire.tell(Method::POST, "/v1/unlock", &passphrase, SLOW).await
+    }
+
+    async fn friends(&self) -> Result<Vec<Friend>> {
+        self.wire.get("/v1/friends", QUICK).await
+    }
+
+    async fn friend(&self, friend: &str) -> Result<Friend> {
+        self.wire.get(&format!("/v1/friends/{}", segment(friend)?), QUICK).await
+    }
+
+    async fn add_friend(&self, add: AddFriend) -> Result<Friend> {
+        self.wire.ask(Method::POST, "/v1/friends", &add, QUICK).await
+    }
+
+    async fn update_friend(&self, friend: &str, update: FriendUpdate) -> Result<Friend> {
+        self.wire.ask(Method::PATCH, &format!("/v1/friends/{}", segment(friend)?), &update, QUICK).await
+    }
+
+    async fn remove_friend(&self, friend: &str) -> Result<()> {
+        self.wire.tell(Method::DELETE, &format!("/v1/friends/{}", segment(friend)?), &(), QUICK).await
+    }
+
+    async fn block(&self, friend: &str) -> Result<()> {
+        self.wire.tell(Method::POST, &format!("/v1/friends/{}/block", segment(friend)?), &(), QUICK).await
+    }
+
+    async fn blocked(&self) -> Result<Vec<FriendId>> {
+        self.wire.get("/v1/blocked", QUICK).await
+    }
+
+    async fn unblock(&self, id: &str) -> Result<()> {
+        self.wire.tell(Method::DELETE, &format!("/v1/blocked/{}", segment(id)?), &(), QUICK).await
+    }
+
+    async fn requests(&self) -> Result<Vec<Request>> {
+        self.wire.get("/v1/requests", QUICK).await
+    }
+
+    async fn answer_request(&self, id: &str, answer: RequestAnswer) -> Result<()> {
+        self.wire.tell(Method::POST, &format!("/v1/requests/{}", segment(id)?), &answer, QUICK).await
+    }
+
+    async fn set_availability(&self, set: SetAvailability) -> Result<()> {
+        self.wire.tell(Method::PUT, "/v1/availability", &set, QUICK).await
+    }
+
+    async fn place_call(&self, place: PlaceCall) -> Result<SeatedCall> {
+        self.wire.ask(Method::POST, "/v1/calls", &place, QUICK).await
+    }
+
+    async fn calls(&self) -> Result<Vec<Call>> {
+        self.wire.get("/v1/calls", QUICK).await
+    }
+
+    async fn call(&self, id: &str) -> Result<Call> {
+        self.wire.get(&format!("/v1/calls/{}", segment(id)?), QUICK).await
+    }
+
+    async fn answer_call(&self, id: &str, answer: AnswerCall) -> Result<SeatedCall> {
+        self.wire.ask(Method::POST, &format!("/v1/calls/{}/answer", segment(id)?), &answer, QUICK).await
+    }
+
+    async fn take_seat(&self, id: &str, take: TakeSeat) -> Result<SeatedCall> {
+        self.wire.ask(Method::POST, &format!("/v1/calls/{}/seat", segment(id)?), &take, QUICK).await
+    }
+
+    async fn decline_call(&self, id: &str, decline: Decline) -> Result<()> {
+        self.wire.tell(Method::POST, &format!("/v1/calls/{}/decline", segment(id)?), &decline, QUICK).await
+    }
+
+    async fn hangup(&self, id: &str) -> Result<()> {
+        self.wire.tell(Method::POST, &format!("/v1/calls/{}/hangup", segment(id)?), &(), QUICK).await
+    }
+
+    async fn update_call(&self, id: &str, update: CallUpdate) -> Result<Call> {
+        self.wire.ask(Method::PATCH, &format!("/v1/calls/{}", segment(id)?), &update, QUICK).await
+    }
+
+    async fn history(&self) -> Result<Vec<HistoryEntry>> {
+        self.wire.get("/v1/history", QUICK).await
+    }
+
+    async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {
+        media::open(&self.wire, id, seat).await
+    }
+
+    async fn lookup(&self, request: LookupRequest) -> Result<Lookup> {
+        self.wire.ask(Method::POST, "/v1/lookup", &request, SLOW).await
+    }
+
+    async fn doctor(&self) -> Result<Doctor> {
+        self.wire.get("/v1/doctor", SLOW).await
+    }
+
+    async fn report(&self) -> Result<Report> {
+        self.wire.get("/v1/report", QUICK).await
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Event>> {
+        events::open(&self.wire).await
+    }
+
+    async fn shutdown(&self) -> Result<()> {
+        self.wire.tell(Method::POST, "/v1/shutdown", &(), QUICK).await
+    }
+}

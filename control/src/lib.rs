@@ -7,20 +7,25 @@
 
 pub mod call;
 pub mod client;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod friend;
 pub mod handle;
 pub mod identity;
+pub mod limits;
 pub mod media;
 pub mod node;
 pub mod paths;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use call::{
     AnswerCall, Call, CallId, CallState, CallUpdate, Decline, Direction, HistoryEntry, Outcome, PlaceCall, Quality,
     SeatToken, SeatedCall, TakeSeat,
 };
 pub use client::Client;
+pub use endpoint::{Endpoint, Token};
 pub use error::{Code, Error, Result};
 pub use event::Event;
 pub use friend::{
@@ -34,3 +39,6 @@ pub use node::{Check, Doctor, Health, Lookup, LookupRequest, Report, Status, Tim
 
 /// Version of this API, in every path (`/v1/…`) and in [`Status`].
 pub const API_VERSION: u32 = 1;
+
+/// Header of every answer, and of requests where the client wishes to be checked: the API version of its sender.
+pub const VERSION_HEADER: &str = "twocan-api";

@@ -34,3 +34,8 @@ pub fn socket(home: &std::path::Path) -> PathBuf {
     let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     base.join(format!("twocan-{hash:016x}")).join("control.sock")
 }
+
+/// The file that tells port and token of the control server on systems without Unix sockets.
+pub fn token_file(home: &std::path::Path) -> PathBuf {
+    home.join("control.token")
+}

@@ -1,0 +1,337 @@
+//! The local API of the node in memory.
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::mpsc;
+
+use super::samples::{PHRASE, sample_address, sample_friend, sample_id};
+use super::{EVENT_QUEUE, FakeNode, State};
+use crate::*;
+
+impl FakeNode {
+    fn who(state: &State) -> Identity {
+        Identity {
+            address: format!("{}{:04x}", sample_address("me"), state.rotations),
+            uri: format!("twocan:1{:04x}", state.rotations),
+            root: sample_id("me"),
+            name: state.name.clone(),
+            device_index: 0,
+            token_rotated_ms: (state.rotations > 0).then_some(1_700_000_000_000),
+        }
+    }
+}
+
+impl Handle for FakeNode {
+    async fn status(&self) -> Result<Status> {
+        let state = self.state();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(Status {
+            api_version: API_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: "memory".to_owned(),
+            uptime_s: 1,
+            locked: state.locked_by.is_some(),
+            availability: state.availability,
+            peer_id: "12D3KooWFake".to_owned(),
+            listen: vec!["/ip4/127.0.0.1/udp/1/quic-v1".to_owned()],
+            media_port: 1,
+            dht: Health::default(),
+            friends: count(state.friends.len()),
+            friends_online: count(state.friends.iter().filter(|friend| friend.online).count()),
+            requests: count(state.requests.len()),
+            calls: count(state.calls.iter().filter(|call| call.state != CallState::Ended).count()),
+            timings: Timings::default(),
+            notices: Vec::new(),
+        })
+    }
+
+    async fn identity(&self) -> Result<Identity> {
+        self.enter().await?;
+        Ok(Self::who(&self.state()))
+    }
+
+    async fn rotate_token(&self) -> Result<Identity> {
+        self.enter().await?;
+        let mut state = self.state();
+        state.rotations += 1;
+        Ok(Self::who(&state))
+    }
+
+    async fn set_profile(&self, profile: Profile) -> Result<Identity> {
+        self.enter().await?;
+        let mut state = self.state();
+        state.name = profile.name;
+        Ok(Self::who(&state))
+    }
+
+    async fn phrase(&self) -> Result<Phrase> {
+        self.enter().await?;
+        Ok(Phrase { words: PHRASE.to_owned() })
+    }
+
+    async fn backup(&self, request: BackupRequest) -> Result<Backup> {
+        self.enter().await?;
+        let _ = request;
+        Ok(Backup { file_hex: "00ff".repeat(64) })
+    }
+
+    async fn set_passphrase(&self, passphrase: Passphrase) -> Result<()> {
+        self.enter().await?;
+        let _ = passphrase;
+        Ok(())
+    }
+
+    async fn unlock(&self, passphrase: Passphrase) -> Result<()> {
+        let mut state = self.state();
+        match state.locked_by.as_deref() {
+            None => Err(Error::new(Code::Conflict, "the node is not locked")),
+            Some(right) if right == passphrase.passphrase => {
+                state.locked_by = None;
+                state.emit(&Event::Unlocked);
+                Ok(())
+            }
+            Some(_) => Err(Error::new(Code::WrongPassphrase, "the passphrase is wrong")),
+        }
+    }
+
+    async fn friends(&self) -> Result<Vec<Friend>> {
+        self.enter().await?;
+        Ok(self.state().friends.clone())
+    }
+
+    async fn friend(&self, friend: &str) -> Result<Friend> {
+        self.enter().await?;
+        self.state().find(friend)
+    }
+
+    async fn add_friend(&self, add: AddFriend) -> Result<Friend> {
+        self.enter().await?;
+        let Some(id) = add.address.strip_prefix("twocan1").filter(|id| id.len() == 64) else {
+            return Err(Error::new(Code::BadAddress, "this is no twocan address").hint("it begins with twocan1"));
+        };
+        let mut state = self.state();
+        if state.friends.iter().any(|friend| friend.id == id) {
+            return Err(Error::new(Code::Exists, "you have added that address already"));
+        }
+        let name = add.name.unwrap_or_else(|| id[..8].to_owned());
+        let friend = Friend {
+            id: id.to_owned(),
+            state: FriendState::Requested,
+            online: false,
+            availability: None,
+            link: None,
+            last_seen_ms: None,
+            ..sample_friend(&name)
+        };
+        state.friends.push(friend.clone());
+        state.emit(&Event::Friend { friend: friend.clone() });
+        Ok(friend)
+    }
+
+    async fn update_friend(&self, friend: &str, update: FriendUpdate) -> Result<Friend> {
+        self.enter().await?;
+        let mut state = self.state();
+        let mut friend = state.find(friend)?;
+        friend.name = update.name.unwrap_or(friend.name);
+        friend.verified = update.verified.unwrap_or(friend.verified);
+        if let Some(kept) = state.friends.iter_mut().find(|kept| kept.id == friend.id) {
+            *kept = friend.clone();
+        }
+        state.emit(&Event::Friend { friend: friend.clone() });
+        Ok(friend)
+    }
+
+    async fn remove_friend(&self, friend: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let id = state.find(friend)?.id;
+        state.friends.retain(|friend| friend.id != id);
+        state.emit(&Event::FriendRemoved { id });
+        Ok(())
+    }
+
+    async fn block(&self, friend: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let id = state.find(friend)?.id;
+        state.friends.retain(|friend| friend.id != id);
+        state.blocked.push(id.clone());
+        state.emit(&Event::FriendRemoved { id });
+        Ok(())
+    }
+
+    async fn blocked(&self) -> Result<Vec<FriendId>> {
+        self.enter().await?;
+        Ok(self.state().blocked.clone())
+    }
+
+    async fn unblock(&self, id: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let before = state.blocked.len();
+        state.blocked.retain(|blocked| blocked != id);
+        if state.blocked.len() == before { Err(Error::new(Code::NotFound, "nobody with that id is blocked")) } else { Ok(()) }
+    }
+
+    async fn requests(&self) -> Result<Vec<Request>> {
+        self.enter().await?;
+        Ok(self.state().requests.clone())
+    }
+
+    async fn answer_request(&self, id: &str, answer: RequestAnswer) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let position = state.requests.iter().position(|request| request.id.starts_with(id));
+        let position = position.ok_or_else(|| Error::new(Code::NotFound, "no request has that id"))?;
+        let request = state.requests.remove(position);
+        state.emit(&Event::RequestGone { id: request.id.clone() });
+        match answer {
+            RequestAnswer::Accept { name } => {
+                let friend = Friend { id: request.id, ..sample_friend(&name.unwrap_or(request.name)) };
+                state.friends.push(friend.clone());
+                state.emit(&Event::Friend { friend });
+            }
+            RequestAnswer::Decline => {}
+            RequestAnswer::Block => state.blocked.push(request.id),
+        }
+        Ok(())
+    }
+
+    async fn set_availability(&self, set: SetAvailability) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        state.availability = set.availability;
+        state.emit(&Event::Availability { availability: set.availability });
+        Ok(())
+    }
+
+    async fn place_call(&self, place: PlaceCall) -> Result<SeatedCall> {
+        self.enter().await?;
+        let mut state = self.state();
+        let friend = state.find(&place.friend)?;
+        let mut call = state.open_call(&friend, Direction::Outgoing, CallState::Calling, place.video);
+        let seat = state.seat(&call.id);
+        call = state.change(&call.id, |call| {
+            call.video = place.video;
+            call.seat_taken = true;
+        })?;
+        Ok(SeatedCall { call, seat })
+    }
+
+    async fn calls(&self) -> Result<Vec<Call>> {
+        self.enter().await?;
+        Ok(self.state().calls.clone())
+    }
+
+    async fn call(&self, id: &str) -> Result<Call> {
+        self.enter().await?;
+        self.state().call(id)
+    }
+
+    async fn answer_call(&self, id: &str, answer: AnswerCall) -> Result<SeatedCall> {
+        self.enter().await?;
+        let mut state = self.state();
+        let call = state.call(id)?;
+        if call.state != CallState::Ringing || call.direction != Direction::Incoming {
+            return Err(Error::new(Code::Conflict, "this call cannot be answered now"));
+        }
+        let now = state.now();
+        let seat = state.seat(&call.id);
+        let call = state.change(&call.id, |call| {
+            call.state = CallState::Active;
+            call.answered_ms = Some(now);
+            call.video = answer.video;
+            call.seat_taken = true;
+        })?;
+        Ok(SeatedCall { call, seat })
+    }
+
+    async fn take_seat(&self, id: &str, take: TakeSeat) -> Result<SeatedCall> {
+        self.enter().await?;
+        let mut state = self.state();
+        let call = state.call(id)?;
+        if take.token.is_some() && take.token.as_ref() != state.seats.get(&call.id) {
+            return Err(Error::new(Code::SeatTaken, "another client has taken the seat since"));
+        }
+        if call.state == CallState::Ended {
+            return Err(Error::new(Code::Conflict, "the call is over"));
+        }
+        let seat = state.seat(&call.id);
+        state.far_ends.remove(&call.id);
+        let call = state.change(&call.id, |call| call.seat_taken = true)?;
+        Ok(SeatedCall { call, seat })
+    }
+
+    async fn decline_call(&self, id: &str, decline: Decline) -> Result<()> {
+        self.enter().await?;
+        self.state().end(id, Outcome::Declined, decline.text)
+    }
+
+    async fn hangup(&self, id: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let outcome = if state.call(id)?.answered_ms.is_some() { Outcome::Completed } else { Outcome::Cancelled };
+        state.end(id, outcome, None)
+    }
+
+    async fn update_call(&self, id: &str, update: CallUpdate) -> Result<Call> {
+        self.enter().await?;
+        self.state().change(id, |call| {
+            call.muted = update.muted.unwrap_or(call.muted);
+            call.video = update.video.unwrap_or(call.video);
+            call.held = update.held.unwrap_or(call.held);
+        })
+    }
+
+    async fn history(&self) -> Result<Vec<HistoryEntry>> {
+        self.enter().await?;
+        Ok(self.state().history.clone())
+    }
+
+    async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {
+        self.enter().await?;
+        let mut state = self.state();
+        let call = state.call(id)?;
+        if state.seats.get(&call.id) != Some(seat) {
+            return Err(Error::new(Code::SeatTaken, "this seat is not yours"));
+        }
+        if state.far_ends.get(&call.id).is_some_and(|end| !end.tx.is_closed()) {
+            return Err(Error::new(Code::SeatTaken, "the media of this seat is open already"));
+        }
+        Ok(state.open_media(&call.id))
+    }
+
+    async fn lookup(&self, request: LookupRequest) -> Result<Lookup> {
+        self.enter().await?;
+        self.state().find(&request.whom)?;
+        Ok(Lookup { slot: "presence".to_owned(), query: "q1".to_owned(), first_ms: 1.5, copies: 3, bad_copies: 0 })
+    }
+
+    async fn doctor(&self) -> Result<Doctor> {
+        self.enter().await?;
+        let check = Check { name: "memory".to_owned(), ok: true, finding: "it works".to_owned(), advice: None };
+        Ok(Doctor { summary: "all is well".to_owned(), checks: vec![check] })
+    }
+
+    async fn report(&self) -> Result<Report> {
+        self.enter().await?;
+        Ok(Report { text: "nothing to report".to_owned() })
+    }
+
+    async fn events(&self) -> Result<BoxStream<'static, Event>> {
+        let (to_follower, events) = mpsc::channel(EVENT_QUEUE);
+        let mut state = self.state();
+        let hello = Event::Hello { api_version: API_VERSION, boot_id: "fake".to_owned() };
+        to_follower.try_send(hello).map_err(|_| Error::new(Code::Internal, "an empty queue is full"))?;
+        state.followers.push(to_follower);
+        Ok(stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) }).boxed())
+    }
+
+    async fn shutdown(&self) -> Result<()> {
+        let mut state = self.state();
+        state.stopped = true;
+        state.emit(&Event::Stopping);
+        Ok(())
+    }
+}

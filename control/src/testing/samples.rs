@@ -1,0 +1,75 @@
+//! Values for tests: the same name always gives the same person.
+
+use crate::*;
+
+/// A phrase of the right shape that opens nothing.
+pub const PHRASE: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+                          abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+                          abandon art";
+
+/// An id made from a name.
+pub fn sample_id(name: &str) -> FriendId {
+    let mut state = 0xcbf2_9ce4_8422_2325_u64;
+    let mut id = String::new();
+    while id.len() < 64 {
+        for byte in name.bytes().chain([b'.']) {
+            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        id.push_str(&format!("{state:016x}"));
+    }
+    id
+}
+
+/// What stands for an address of that person.
+pub fn sample_address(name: &str) -> String {
+    format!("twocan1{}", sample_id(name))
+}
+
+/// A friend who is online.
+pub fn sample_friend(name: &str) -> Friend {
+    Friend {
+        id: sample_id(name),
+        name: name.to_owned(),
+        own_name: None,
+        state: FriendState::Accepted,
+        online: true,
+        availability: Some(Availability::Available),
+        link: Some(Link {
+            path: LinkPath::Lan,
+            transport: "quic".to_owned(),
+            rtt_ms: Some(0.5),
+            since_ms: 1_700_000_000_000,
+        }),
+        last_seen_ms: Some(1_700_000_000_000),
+        safety_words: "one two three four five six".to_owned(),
+        verified: false,
+        trouble: None,
+        added_ms: 1_700_000_000_000,
+    }
+}
+
+/// A call with a friend.
+pub fn sample_call(friend: &Friend, direction: Direction, state: CallState) -> Call {
+    Call {
+        id: "0".repeat(32),
+        friend: friend.id.clone(),
+        friend_name: friend.name.clone(),
+        direction,
+        state,
+        started_ms: 1_700_000_000_000,
+        answered_ms: None,
+        ended_ms: None,
+        outcome: None,
+        reason: None,
+        wants_video: false,
+        muted: false,
+        video: false,
+        held: false,
+        remote_muted: false,
+        remote_video: false,
+        remote_held: false,
+        remote_seat_empty: false,
+        seat_taken: false,
+        quality: None,
+    }
+}
