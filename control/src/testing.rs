@@ -179,8 +179,10 @@ impl State {
             (Some(_), Some(_)) => {
                 Err(Error::new(Code::Ambiguous, format!("more than one friend matches {whom}")).hint("use the id"))
             }
-            (None, _) => Err(Error::new(Code::NotFound, format!("no friend is called {whom}"))
-                .hint("`twocan friends` lists them")),
+            (None, _) => {
+                Err(Error::new(Code::NotFound, format!("no friend is called {whom}"))
+                    .hint("`twocan friends` lists them"))
+            }
         }
     }
 

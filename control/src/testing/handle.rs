@@ -171,7 +171,11 @@ impl Handle for FakeNode {
         let mut state = self.state();
         let before = state.blocked.len();
         state.blocked.retain(|blocked| blocked != id);
-        if state.blocked.len() == before { Err(Error::new(Code::NotFound, "nobody with that id is blocked")) } else { Ok(()) }
+        if state.blocked.len() == before {
+            Err(Error::new(Code::NotFound, "nobody with that id is blocked"))
+        } else {
+            Ok(())
+        }
     }
 
     async fn requests(&self) -> Result<Vec<Request>> {
