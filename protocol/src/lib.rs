@@ -1,3 +1,26 @@
-//! The pure rules between twocan nodes: no sockets, no files, no clock, no randomness of its own.
+//! The pure rules between twocan nodes.
+//!
+//! Nothing here opens a socket, reads a file, asks a clock or draws randomness by itself: time and randomness come in
+//! as arguments, bytes go in and out. So everything that a second implementation has to agree on is in this crate, and
+//! the numbered pages under `specs/` say it in words, with test vectors in `specs/vectors/`.
+//!
+//! - [`identity`]: root key, device key, certificate, friendship key (`specs/01-identity.md`)
+//! - [`address`]: what a person hands out (`specs/01-identity.md`)
+//! - [`safety`]: words to compare by voice (`specs/01-identity.md`)
+//! - [`sealed`]: bytes at rest under a key or a passphrase (`specs/01-identity.md`)
+//! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
+//! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
+//! - [`wire`]: frames and messages between nodes (`specs/04-link.md`)
+//! - [`limits`]: every bound on what a stranger may send, with its reason
+//! - [`redact`]: keeps secrets and whereabouts out of logs
 
+pub mod address;
+mod domain;
+pub mod gate;
+pub mod identity;
+pub mod limits;
+pub mod redact;
+pub mod rendezvous;
+pub mod safety;
+pub mod sealed;
 pub mod wire;
