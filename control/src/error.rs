@@ -15,6 +15,8 @@ pub enum Code {
     Invalid,
     /// The address has a typing error, or is not a twocan address.
     BadAddress,
+    /// The caller may not use this API (a web page, a missing token).
+    Forbidden,
     /// No friend, request or call matches.
     NotFound,
     /// More than one friend matches the name.
@@ -49,7 +51,7 @@ impl Code {
     pub fn http_status(self) -> u16 {
         match self {
             Self::Invalid | Self::BadAddress => 400,
-            Self::WrongPassphrase => 403,
+            Self::WrongPassphrase | Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Ambiguous | Self::Exists | Self::Conflict | Self::SeatTaken => 409,
             Self::Locked => 423,

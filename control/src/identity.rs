@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroize;
 
 /// The identity of this node and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +36,12 @@ pub struct Passphrase {
     pub passphrase: String,
 }
 
+impl Drop for Passphrase {
+    fn drop(&mut self) {
+        self.passphrase.zeroize();
+    }
+}
+
 impl std::fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Passphrase(..)")
@@ -46,6 +53,12 @@ impl std::fmt::Debug for Passphrase {
 pub struct Phrase {
     /// The words, separated by single spaces.
     pub words: String,
+}
+
+impl Drop for Phrase {
+    fn drop(&mut self) {
+        self.words.zeroize();
+    }
 }
 
 impl std::fmt::Debug for Phrase {

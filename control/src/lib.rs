@@ -19,11 +19,13 @@ pub mod node;
 pub mod paths;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod validate;
 
 pub use call::{
     AnswerCall, Call, CallId, CallState, CallUpdate, Decline, Direction, HistoryEntry, Outcome, PlaceCall, Quality,
     SeatToken, SeatedCall, TakeSeat,
 };
+
 pub use client::Client;
 pub use endpoint::{Endpoint, Token};
 pub use error::{Code, Error, Result};
@@ -36,6 +38,7 @@ pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
 pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
 pub use node::{Check, Doctor, Health, Lookup, LookupRequest, Report, Status, Timings};
+pub use validate::Validate;
 
 /// Version of this API, in every path (`/v1/…`) and in [`Status`].
 pub const API_VERSION: u32 = 1;

@@ -21,8 +21,10 @@ pub fn home() -> Option<PathBuf> {
 }
 
 /// The control socket inside a home. Paths over 100 bytes do not fit a Unix socket address; the node and the client
-/// then both use `$XDG_RUNTIME_DIR` or `/tmp`, in a 0700 folder named by a hash of the home.
+/// then both use `$XDG_RUNTIME_DIR` or `/tmp`, in a 0700 folder named by a hash of the home. Symbolic links and relative
+/// paths are resolved first, so that every way to write a home leads to one socket.
 pub fn socket(home: &std::path::Path) -> PathBuf {
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
     let direct = home.join("control.sock");
     if direct.as_os_str().len() <= 100 {
         return direct;
@@ -38,4 +40,22 @@ pub fn socket(home: &std::path::Path) -> PathBuf {
 /// The file that tells port and token of the control server on systems without Unix sockets.
 pub fn token_file(home: &std::path::Path) -> PathBuf {
     home.join("control.token")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_write_a_home_leads_to_one_short_socket() {
+        let base = std::env::temp_dir().join(format!("twocan-paths-{}", std::process::id()));
+        let deep = base.join("x".repeat(120));
+        std::fs::create_dir_all(&deep).unwrap();
+        let socket_of = |home: &std::path::Path| socket(home);
+        assert_eq!(socket_of(&base), base.canonicalize().unwrap().join("control.sock"));
+        assert_eq!(socket_of(&base.join(".").join("..").join(base.file_name().unwrap())), socket_of(&base));
+        assert!(socket_of(&deep).as_os_str().len() <= 100);
+        assert_eq!(socket_of(&deep.join(".")), socket_of(&deep));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
 }

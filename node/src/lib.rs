@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod emitter;
+pub mod control;
 pub mod home;
 pub mod keyfile;
 pub mod logging;
