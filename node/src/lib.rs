@@ -4,8 +4,8 @@
 //! [`service`] owns all state; the other modules are drivers that turn its outputs into I/O and I/O into its inputs.
 
 pub mod config;
-pub mod emitter;
 pub mod control;
+pub mod emitter;
 pub mod home;
 pub mod keyfile;
 pub mod logging;
