@@ -11,6 +11,7 @@
 //! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
 //! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
 //! - [`wire`]: frames and messages between nodes (`specs/04-link.md`)
+//! - [`link`]: one session per friend that outlives connections (`specs/04-link.md`)
 //! - [`limits`]: every bound on what a stranger may send, with its reason
 //! - [`redact`]: keeps secrets and whereabouts out of logs
 
@@ -19,6 +20,7 @@ mod domain;
 pub mod gate;
 pub mod identity;
 pub mod limits;
+pub mod link;
 pub mod redact;
 pub mod rendezvous;
 pub mod safety;
