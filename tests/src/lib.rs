@@ -1,1 +1,12 @@
-//! Placeholder: the crate's doc is written with its first module.
+//! The harness of the whole-system tests: real `twocand` processes with homes of their own, driven over their local API.
+//!
+//! A test reads like a story: make a [`World`], let people meet, let them talk, break something on purpose, and wait for
+//! what must follow. Everything waits for events, with a deadline; nothing sleeps and hopes.
+
+mod node;
+mod seat;
+mod world;
+
+pub use node::{DEADLINE, Events, Node, Options, binary};
+pub use seat::Seat;
+pub use world::{World, ask, incoming_call, incoming_request, offline, online};

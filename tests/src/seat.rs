@@ -1,0 +1,100 @@
+//! A seat in a call without devices: sends numbered frames as a client would, and notes what arrives.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use twocan_control::{Client, Handle, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, SeatedCall};
+
+use crate::node::DEADLINE;
+
+/// Marks the frames of a [`Seat`], so that a test knows its own bytes again.
+const MARK: &[u8] = b"twocan-test-frame";
+
+/// A taken seat. Sends 50 audio frames a second until dropped.
+#[derive(Debug)]
+pub struct Seat {
+    /// The call and the token.
+    pub seated: SeatedCall,
+    rx: tokio::sync::mpsc::Receiver<MediaMessage>,
+    sender: JoinHandle<()>,
+}
+
+impl Seat {
+    /// Opens the media of a seat and starts to send.
+    pub async fn take(api: &Client, seated: SeatedCall) -> Result<Self> {
+        let MediaChannel { tx, rx } = api.media(&seated.call.id, &seated.seat).await?;
+        let sender = tokio::spawn(async move {
+            let mut clock = tokio::time::interval(Duration::from_millis(20));
+            for sequence in 0_u32.. {
+                clock.tick().await;
+                if tx.send(MediaMessage::Frame(audio_frame(sequence))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { seated, rx, sender })
+    }
+
+    /// Waits for the next audio frame that another [`Seat`] sent; its number there.
+    pub async fn hear(&mut self) -> Result<u32> {
+        let wait = async {
+            while let Some(message) = self.rx.recv().await {
+                if let MediaMessage::Frame(frame) = message
+                    && frame.kind == MediaKind::Audio
+                    && let Some(number) = frame.payload.strip_prefix(&[0x48]).and_then(|rest| rest.strip_prefix(MARK))
+                {
+                    return Ok(u32::from_be_bytes(number.try_into().context("a frame of another length")?));
+                }
+            }
+            bail!("the media channel ended");
+        };
+        timeout(DEADLINE, wait).await.context("waited in vain for sound")?
+    }
+
+    /// Waits for a control message that satisfies a condition.
+    pub async fn control(&mut self, what: &str, mut wanted: impl FnMut(&MediaControl) -> bool) -> Result<MediaControl> {
+        let wait = async {
+            while let Some(message) = self.rx.recv().await {
+                match message {
+                    MediaMessage::Control(control) if wanted(&control) => return Ok(control),
+                    _ => {}
+                }
+            }
+            bail!("the media channel ended");
+        };
+        timeout(DEADLINE, wait).await.with_context(|| format!("waited in vain for {what}"))?
+    }
+
+    /// Reads until the channel ends.
+    pub async fn ended(&mut self) -> Result<()> {
+        let wait = async { while self.rx.recv().await.is_some() {} };
+        timeout(DEADLINE, wait).await.context("the media channel does not end")
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.sender.abort();
+    }
+}
+
+/// An Opus packet as far as the network is concerned: a TOC byte (SILK, 20 ms, mono), a mark and a number.
+fn audio_frame(sequence: u32) -> MediaFrame {
+    let mut payload = vec![0x48];
+    payload.extend_from_slice(MARK);
+    payload.extend_from_slice(&sequence.to_be_bytes());
+    MediaFrame {
+        kind: MediaKind::Audio,
+        key: false,
+        gap: false,
+        restart: false,
+        layer: 0,
+        stream: 0,
+        sequence,
+        timestamp: sequence.wrapping_mul(960),
+        time_ns: u64::from(sequence) * 20_000_000,
+        payload: payload.into(),
+    }
+}
