@@ -10,6 +10,7 @@
 //! - [`sealed`]: bytes at rest under a key or a passphrase (`specs/01-identity.md`)
 //! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
 //! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
+//! - [`handshake`]: who is at the other end of a stream (`specs/04-link.md`)
 //! - [`wire`]: frames and messages between nodes (`specs/04-link.md`)
 //! - [`link`]: one session per friend that outlives connections (`specs/04-link.md`)
 //! - [`limits`]: every bound on what a stranger may send, with its reason
@@ -18,6 +19,7 @@
 pub mod address;
 mod domain;
 pub mod gate;
+pub mod handshake;
 pub mod identity;
 pub mod limits;
 pub mod link;
