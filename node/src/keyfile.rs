@@ -140,7 +140,8 @@ impl Keys {
         let root = RootKey::from_secret(&secret(0));
         let device = DeviceKey::from_secret(&secret(1));
         let store = StoreKey::from_secret(&secret(2));
-        let certificate = Certificate::decode(&content[8 + 96..]).map_err(|error: CertificateError| error.to_string())?;
+        let certificate =
+            Certificate::decode(&content[8 + 96..]).map_err(|error: CertificateError| error.to_string())?;
         if certificate.root != root.public() || certificate.device != device.public() {
             return Err("its certificate belongs to other keys".to_owned());
         }
@@ -166,11 +167,10 @@ pub fn find(path: &Path) -> Result<Found, Error> {
     if bytes.len() >= 8 && bytes[..7] == MAGIC[..7] && bytes[7] > MAGIC[7] {
         return Err(Error::Newer { path: path.to_owned() });
     }
-    let found = if bytes.starts_with(MAGIC) { Keys::decode(&bytes) } else { Err("it does not begin like one".to_owned()) };
+    let found =
+        if bytes.starts_with(MAGIC) { Keys::decode(&bytes) } else { Err("it does not begin like one".to_owned()) };
     bytes.zeroize();
-    found
-        .map(|keys| Found::Open(Box::new(keys)))
-        .map_err(|reason| Error::Corrupt { path: path.to_owned(), reason })
+    found.map(|keys| Found::Open(Box::new(keys))).map_err(|reason| Error::Corrupt { path: path.to_owned(), reason })
 }
 
 /// Opens sealed keys. Takes about 0.2 s: call it off the event loop.

@@ -9,3 +9,4 @@ pub mod emitter;
 pub mod home;
 pub mod keyfile;
 pub mod logging;
+pub mod swarm;

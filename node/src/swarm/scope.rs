@@ -1,0 +1,173 @@
+//! Which part of the network an address belongs to, and which addresses may be used or told to whom.
+//!
+//! A node that tells everybody its 127.0.0.1 and 10.x addresses makes strangers dial their own machines, and shows how
+//! its home network is numbered. So every address has a [`Scope`], and an address goes only to peers that were reached
+//! in the same scope, or in any scope if it is public.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libp2p::multiaddr::{Multiaddr, Protocol};
+
+/// How far an address reaches, narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// This machine only.
+    Loopback,
+    /// This site: private, link-local, shared (RFC 1918, 3927, 4193, 4291, 6598).
+    Private,
+    /// The internet.
+    Public,
+}
+
+/// The network that an address lies in, for limits per source: one machine for loopback, /24 for IPv4, /48 for IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SourceRange([u8; 7]);
+
+impl SourceRange {
+    pub(super) fn of(ip: IpAddr) -> Self {
+        let mut bytes = [0; 7];
+        match canonical(ip) {
+            ip if scope_of_ip(ip) == Some(Scope::Loopback) => bytes[0] = 1,
+            IpAddr::V4(v4) => {
+                bytes[0] = 4;
+                bytes[1..4].copy_from_slice(&v4.octets()[..3]);
+            }
+            IpAddr::V6(v6) => {
+                bytes[0] = 6;
+                bytes[1..7].copy_from_slice(&v6.octets()[..6]);
+            }
+        }
+        Self(bytes)
+    }
+}
+
+fn canonical(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+fn scope_of_v4(ip: Ipv4Addr) -> Option<Scope> {
+    let [a, b, ..] = ip.octets();
+    if ip.is_loopback() {
+        Some(Scope::Loopback)
+    } else if ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || a == 0 || a >= 240 {
+        None
+    } else if ip.is_private() || ip.is_link_local() || (a == 100 && (64..128).contains(&b)) {
+        Some(Scope::Private)
+    } else {
+        Some(Scope::Public)
+    }
+}
+
+fn scope_of_v6(ip: Ipv6Addr) -> Option<Scope> {
+    if ip.is_loopback() {
+        Some(Scope::Loopback)
+    } else if ip.is_unspecified() || ip.is_multicast() {
+        None
+    } else if ip.is_unicast_link_local() || ip.is_unique_local() {
+        Some(Scope::Private)
+    } else {
+        Some(Scope::Public)
+    }
+}
+
+/// The scope of an IP address; `None` for one that no peer can have (unspecified, multicast, broadcast, reserved).
+pub(super) fn scope_of_ip(ip: IpAddr) -> Option<Scope> {
+    match canonical(ip) {
+        IpAddr::V4(v4) => scope_of_v4(v4),
+        IpAddr::V6(v6) => scope_of_v6(v6),
+    }
+}
+
+/// The IP address at the head of a multiaddr, if it has one.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(canonical(IpAddr::V6(ip))),
+        _ => None,
+    }
+}
+
+/// The scope of a multiaddr; names count as public. `None` for one that cannot be dialled.
+pub(super) fn scope_of(address: &Multiaddr) -> Option<Scope> {
+    match address.iter().next()? {
+        Protocol::Ip4(_) | Protocol::Ip6(_) => scope_of_ip(ip_of(address)?),
+        Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_) => Some(Scope::Public),
+        _ => None,
+    }
+}
+
+/// Whether this is one of our kinds of transport address with a port that can be dialled.
+pub(super) fn is_dialable(address: &Multiaddr) -> bool {
+    let port = address.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
+    scope_of(address).is_some() && port.is_some_and(|port| port != 0)
+}
+
+/// The address without a trailing `/p2p/<peer>`: PeerIds change at every start, addresses stay.
+pub(super) fn without_peer(mut address: Multiaddr) -> Multiaddr {
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+/// Whether an address may be kept or dialled, given the widest scope in which a DHT node was `confirmed`.
+///
+/// A node that is on the internet's DHT has no use for another's LAN addresses, one on a LAN's none for loopback: there
+/// they would mean other machines, or itself.
+pub(super) fn is_useful(address: &Multiaddr, confirmed: Option<Scope>) -> bool {
+    is_dialable(address) && scope_of(address) >= confirmed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> Option<Scope> {
+        scope_of(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_fall_into_the_scope_that_can_reach_them() {
+        assert_eq!(scope("/ip4/127.0.0.1/tcp/1"), Some(Scope::Loopback));
+        assert_eq!(scope("/ip6/::1/udp/1/quic-v1"), Some(Scope::Loopback));
+        assert_eq!(scope("/ip6/::ffff:127.0.0.1/tcp/1"), Some(Scope::Loopback));
+        assert_eq!(scope("/ip4/192.168.1.5/tcp/1"), Some(Scope::Private));
+        assert_eq!(scope("/ip4/100.64.0.1/tcp/1"), Some(Scope::Private));
+        assert_eq!(scope("/ip6/fe80::1/tcp/1"), Some(Scope::Private));
+        assert_eq!(scope("/ip4/9.9.9.9/tcp/1"), Some(Scope::Public));
+        assert_eq!(scope("/dns4/example.org/tcp/1"), Some(Scope::Public));
+        assert_eq!(scope("/ip4/0.0.0.0/tcp/1"), None);
+        assert_eq!(scope("/ip4/224.0.0.1/tcp/1"), None);
+        assert_eq!(scope("/memory/1"), None);
+    }
+
+    #[test]
+    fn addresses_narrower_than_the_dht_that_was_met_are_not_used() {
+        let (loopback, private, public) = ("/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/9.9.9.9/udp/4/quic-v1");
+        let useful = |text: &str, confirmed| is_useful(&text.parse().unwrap(), confirmed);
+        assert!(useful(loopback, None));
+        assert!(useful(loopback, Some(Scope::Loopback)));
+        assert!(!useful(loopback, Some(Scope::Private)));
+        assert!(useful(private, Some(Scope::Private)));
+        assert!(!useful(private, Some(Scope::Public)));
+        assert!(useful(public, Some(Scope::Public)));
+        assert!(!useful("/ip4/9.9.9.9/tcp/0", None));
+    }
+
+    #[test]
+    fn neighbours_share_a_source_range() {
+        let range = |text: &str| SourceRange::of(text.parse().unwrap());
+        assert_eq!(range("9.9.9.1"), range("9.9.9.200"));
+        assert_ne!(range("9.9.9.1"), range("9.9.8.1"));
+        assert_eq!(range("127.0.0.1"), range("127.9.0.1"));
+        assert_eq!(range("::ffff:9.9.9.1"), range("9.9.9.2"));
+        assert_eq!(range("2001:db8:1:2::1"), range("2001:db8:1:3::1"));
+        assert_ne!(range("2001:db8:1::1"), range("2001:db8:2::1"));
+    }
+}

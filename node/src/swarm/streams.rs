@@ -1,0 +1,264 @@
+//! The stream protocol of twocan, as a behaviour of our own.
+//!
+//! libp2p-stream opens a stream on whichever connection it likes; a link has to know on which path it runs and has to
+//! be able to choose. Here a stream is opened on one given connection, several can be negotiated at once, inbound ones
+//! are bounded per connection in number and rate, and a connection lives as long as one of its streams (the swarm sees
+//! to that: none of our streams is exempt from its keep-alive count).
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    core::{Endpoint, transport::PortUse, upgrade::ReadyUpgrade},
+    swarm::{
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+    },
+};
+use tokio::sync::oneshot;
+
+use super::limits::{Bucket, Rate};
+
+/// The one protocol of twocan streams; a gate tag inside says what a stream is for.
+pub(super) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/twocan/peer/1");
+/// Inbound streams that one connection may have open: a link, a contact, and room for what comes.
+pub(super) const MAX_INBOUND_PER_CONNECTION: usize = 8;
+/// Outbound streams that may be in negotiation on one connection.
+const MAX_OPENING_PER_CONNECTION: usize = 16;
+/// Rate of new inbound streams on one connection.
+const INBOUND_RATE: Rate = Rate { burst: 16.0, per_second: 2.0 };
+
+/// Why a stream could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The other side does not speak our protocol.
+    #[error("the other node does not speak /twocan/peer/1")]
+    Unsupported,
+    /// The connection is closed, or closed meanwhile.
+    #[error("the connection is closed")]
+    Closed,
+    /// Too many streams are being opened on this connection.
+    #[error("too many streams are being opened on this connection")]
+    Busy,
+    /// The other side did not answer in time.
+    #[error("the other node did not answer in time")]
+    Timeout,
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Io(String),
+}
+
+pub(super) type OpenReply = oneshot::Sender<Result<RawStream, OpenError>>;
+
+/// A negotiated stream; an inbound one gives its place back when dropped.
+#[derive(Debug)]
+pub(super) struct RawStream {
+    inner: libp2p::Stream,
+    _place: Option<Arc<()>>,
+}
+
+impl AsyncRead for RawStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for RawStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// What the behaviour reports.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The other side opened a stream.
+    Inbound { connection: ConnectionId, stream: RawStream },
+}
+
+/// Opens and accepts streams of [`PEER_PROTOCOL`].
+#[derive(Default)]
+pub(super) struct Behaviour {
+    queue: VecDeque<ToSwarm<Event, Open>>,
+    waker: Option<Waker>,
+}
+
+/// Asks the handler of one connection for a stream.
+#[derive(Debug)]
+pub(super) struct Open(OpenReply);
+
+impl Behaviour {
+    /// Opens a stream on `connection`; the answer is [`OpenError::Closed`] (by dropping) if there is no such one.
+    pub(super) fn open(&mut self, peer: PeerId, connection: ConnectionId, reply: OpenReply) {
+        self.push(ToSwarm::NotifyHandler {
+            peer_id: peer,
+            handler: NotifyHandler::One(connection),
+            event: Open(reply),
+        });
+    }
+
+    fn push(&mut self, event: ToSwarm<Event, Open>) {
+        self.queue.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(Instant::now()))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        Ok(Handler::new(Instant::now()))
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm) {}
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, stream: THandlerOutEvent<Self>) {
+        self.push(ToSwarm::GenerateEvent(Event::Inbound { connection, stream }));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(event) = self.queue.pop_front() {
+            return Poll::Ready(event);
+        }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The streams of one connection.
+pub(super) struct Handler {
+    requested: VecDeque<OpenReply>,
+    opening: usize,
+    accepted: VecDeque<RawStream>,
+    places: Arc<()>,
+    inbound: Bucket,
+}
+
+impl Handler {
+    fn new(now: Instant) -> Self {
+        Self {
+            requested: VecDeque::new(),
+            opening: 0,
+            accepted: VecDeque::new(),
+            places: Arc::new(()),
+            inbound: Bucket::full(INBOUND_RATE, now),
+        }
+    }
+
+    fn accept(&mut self, inner: libp2p::Stream) {
+        let live = Arc::strong_count(&self.places) - 1;
+        if live >= MAX_INBOUND_PER_CONNECTION || !self.inbound.take(INBOUND_RATE, Instant::now()) {
+            tracing::debug!(live, "stream refused: too many on this connection");
+            return;
+        }
+        self.accepted.push_back(RawStream { inner, _place: Some(Arc::clone(&self.places)) });
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Open;
+    type ToBehaviour = RawStream;
+    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = OpenReply;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+        SubstreamProtocol::new(ReadyUpgrade::new(PEER_PROTOCOL), ())
+    }
+
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
+        if let Some(stream) = self.accepted.pop_front() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream));
+        }
+        if let Some(reply) = self.requested.pop_front() {
+            self.opening += 1;
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                protocol: SubstreamProtocol::new(ReadyUpgrade::new(PEER_PROTOCOL), reply),
+            });
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, Open(reply): Self::FromBehaviour) {
+        if self.requested.len() + self.opening >= MAX_OPENING_PER_CONNECTION {
+            let _ = reply.send(Err(OpenError::Busy));
+        } else {
+            self.requested.push_back(reply);
+        }
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<
+            Self::InboundProtocol,
+            Self::OutboundProtocol,
+            Self::InboundOpenInfo,
+            Self::OutboundOpenInfo,
+        >,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
+                self.opening = self.opening.saturating_sub(1);
+                let _ = info.send(Ok(RawStream { inner: protocol, _place: None }));
+            }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+                self.opening = self.opening.saturating_sub(1);
+                let _ = info.send(Err(match error {
+                    StreamUpgradeError::Timeout => OpenError::Timeout,
+                    StreamUpgradeError::NegotiationFailed => OpenError::Unsupported,
+                    StreamUpgradeError::Io(error) => OpenError::Io(error.to_string()),
+                    StreamUpgradeError::Apply(never) => never_happens(never),
+                }));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Turns the error of an upgrade that cannot fail into any type.
+fn never_happens<T>(never: Infallible) -> T {
+    match never {}
+}

@@ -1,0 +1,71 @@
+//! The transports: QUIC, and TCP with Noise and Yamux, with names resolved on the way; windows and timers are small.
+//!
+//! A node has a few connections that carry a few hundred bytes a minute, so what is tuned here is the cost of being
+//! idle: no path MTU probing (the default sends kilobytes on every connection), a slow keep-alive (links notice a dead
+//! peer by their own heartbeat), and windows that hold the largest message rather than a download.
+
+use std::time::Duration;
+
+use futures::future::Either;
+use libp2p::{
+    PeerId, Transport,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, OrTransport},
+        upgrade,
+    },
+    dns, identity, noise, quic, tcp, yamux,
+};
+
+/// A dead node costs a query this long.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
+/// A silent QUIC connection is dead after this many milliseconds. The heartbeat of a link is faster where it matters.
+const QUIC_IDLE_MS: u32 = 40_000;
+/// Keeps a NAT's mapping (30 s by RFC 4787 in the worst case seen) and the connection, at about 8 bytes a second.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(18);
+/// Window of one stream: the largest link frame, twice.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// Window of one connection.
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// Streams that the other side may have open on one connection.
+const MAX_STREAMS: u32 = 64;
+
+/// Builds the transport for one swarm key. Without a usable resolver configuration, names cannot be dialled.
+///
+/// # Errors
+/// If Noise cannot make its static key from `key`, which no Ed25519 key does.
+pub(super) fn build(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    Ok(match dns::tokio::Transport::system(sockets(key)?) {
+        Ok(transport) => transport.boxed(),
+        Err(error) => {
+            tracing::warn!(%error, "addresses with names are not dialled: no resolver");
+            sockets(key)?
+        }
+    })
+}
+
+fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(MAX_STREAMS as usize);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(upgrade::Version::V1)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(muxer)
+        .timeout(2 * HANDSHAKE_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+
+    let mut config = quic::Config::new(key).disable_path_mtu_discovery();
+    config.handshake_timeout = HANDSHAKE_TIMEOUT;
+    config.max_idle_timeout = QUIC_IDLE_MS;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    config.max_concurrent_stream_limit = MAX_STREAMS;
+    config.max_stream_data = STREAM_WINDOW;
+    config.max_connection_data = CONNECTION_WINDOW;
+    let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+
+    Ok(OrTransport::new(quic, tcp)
+        .map(|either, _| match either {
+            Either::Left(output) | Either::Right(output) => output,
+        })
+        .boxed())
+}
