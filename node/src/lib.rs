@@ -8,5 +8,6 @@ pub mod control;
 pub mod emitter;
 pub mod home;
 pub mod keyfile;
+pub mod links;
 pub mod logging;
 pub mod swarm;

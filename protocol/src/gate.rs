@@ -2,26 +2,49 @@
 //! node asked is the one looked for (`specs/03-contact.md`).
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::{
     address::ContactToken,
     domain,
-    identity::{FriendshipKey, PeerId, RootPublic},
+    identity::{FriendshipKey, PeerId, RootPublic, secret_debug},
 };
 
 /// A gate tag as it stands on the wire.
 pub type Tag = [u8; 32];
 
+/// What a tag is made with; the same on both sides. Derived once per friend or token, because a node compares each tag
+/// that comes in with all it knows.
+#[derive(Clone)]
+pub struct Key(Zeroizing<[u8; 32]>);
+
+secret_debug!(Key);
+
+impl Key {
+    /// For links between two friends.
+    pub fn link(friendship: &FriendshipKey) -> Self {
+        Self(domain::kdf(domain::GATE_LINK_KEY, friendship.as_bytes(), &[]))
+    }
+
+    /// For contact streams to the owner of an address.
+    pub fn contact(root: &RootPublic, token: &ContactToken) -> Self {
+        Self(domain::kdf(domain::GATE_CONTACT_KEY, token.as_bytes(), &[root.as_bytes()]))
+    }
+
+    /// The tag that opens a stream from node `initiator` to node `responder`.
+    pub fn tag(&self, initiator: &PeerId, responder: &PeerId) -> Tag {
+        domain::hmac(&self.0, domain::GATE_TAG, &[initiator.as_bytes(), responder.as_bytes()])
+    }
+}
+
 /// The tag by which a friend opens a link from node `initiator` to node `responder`.
-pub fn link_tag(key: &FriendshipKey, initiator: &PeerId, responder: &PeerId) -> Tag {
-    let key = domain::kdf(domain::GATE_LINK_KEY, key.as_bytes(), &[]);
-    domain::hmac(&key, domain::GATE_TAG, &[initiator.as_bytes(), responder.as_bytes()])
+pub fn link_tag(friendship: &FriendshipKey, initiator: &PeerId, responder: &PeerId) -> Tag {
+    Key::link(friendship).tag(initiator, responder)
 }
 
 /// The tag by which whoever holds `responder`'s address opens a contact stream.
 pub fn contact_tag(root: &RootPublic, token: &ContactToken, initiator: &PeerId, responder: &PeerId) -> Tag {
-    let key = domain::kdf(domain::GATE_CONTACT_KEY, token.as_bytes(), &[root.as_bytes()]);
-    domain::hmac(&key, domain::GATE_TAG, &[initiator.as_bytes(), responder.as_bytes()])
+    Key::contact(root, token).tag(initiator, responder)
 }
 
 /// Compares two tags in constant time.

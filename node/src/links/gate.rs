@@ -1,0 +1,76 @@
+//! Whom to let in: the tags that open a stream to this node.
+
+use twocan_protocol::{
+    address::ContactToken,
+    gate::{Key, Tag, same},
+    identity::{FriendshipKey, PeerId, RootPublic},
+};
+
+/// What a right tag stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A friend opens a link.
+    Friend(RootPublic),
+    /// Somebody with the address opens a contact stream.
+    Contact,
+}
+
+/// The tags that open something here at present. Replaced as a whole when friends or the token change.
+#[derive(Clone, Debug, Default)]
+pub struct GateTable {
+    friends: Vec<(RootPublic, Key)>,
+    contact: Option<Key>,
+}
+
+impl GateTable {
+    /// Links from these friends, and contact streams for the own root and token unless absent (say, while locked).
+    pub fn new<'a>(
+        friends: impl IntoIterator<Item = (RootPublic, &'a FriendshipKey)>,
+        contact: Option<(&RootPublic, &ContactToken)>,
+    ) -> Self {
+        Self {
+            friends: friends.into_iter().map(|(root, key)| (root, Key::link(key))).collect(),
+            contact: contact.map(|(root, token)| Key::contact(root, token)),
+        }
+    }
+
+    /// What the tag opens, from node `initiator` to node `responder`. Always compares with all entries, so that the
+    /// time taken does not tell which one fits.
+    pub fn admit(&self, tag: &Tag, initiator: &PeerId, responder: &PeerId) -> Option<Admission> {
+        let mut found = None;
+        for (root, key) in &self.friends {
+            if same(&key.tag(initiator, responder), tag) {
+                found = Some(Admission::Friend(*root));
+            }
+        }
+        if self.contact.as_ref().is_some_and(|key| same(&key.tag(initiator, responder), tag)) {
+            found = Some(Admission::Contact);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twocan_protocol::{gate, identity::RootKey};
+
+    use super::*;
+
+    #[test]
+    fn only_friends_and_holders_of_the_present_token_are_let_in() {
+        let [alice, bob, eve] = [1, 2, 3].map(|n| RootKey::from_secret(&[n; 32]));
+        let [a, b] = [1, 2].map(|n| PeerId::from_bytes(&[n; 38]).unwrap());
+        let with_alice = FriendshipKey::of(&bob, &alice.public());
+        let with_eve = FriendshipKey::of(&bob, &eve.public());
+        let (token, old) = (ContactToken::derived(&bob), ContactToken::derived(&eve));
+        let table = GateTable::new([(alice.public(), &with_alice)], Some((&bob.public(), &token)));
+        let admit = |tag| table.admit(&tag, &a, &b);
+        assert_eq!(admit(gate::link_tag(&with_alice, &a, &b)), Some(Admission::Friend(alice.public())));
+        assert_eq!(admit(gate::contact_tag(&bob.public(), &token, &a, &b)), Some(Admission::Contact));
+        assert_eq!(admit(gate::link_tag(&with_eve, &a, &b)), None);
+        assert_eq!(admit(gate::link_tag(&with_alice, &b, &a)), None);
+        assert_eq!(admit(gate::contact_tag(&bob.public(), &old, &a, &b)), None);
+        assert_eq!(admit([0; 32]), None);
+        assert_eq!(GateTable::default().admit(&gate::link_tag(&with_alice, &a, &b), &a, &b), None);
+    }
+}
