@@ -8,6 +8,7 @@
 //! - [`address`]: what a person hands out (`specs/01-identity.md`)
 //! - [`safety`]: words to compare by voice (`specs/01-identity.md`)
 //! - [`sealed`]: bytes at rest under a key or a passphrase (`specs/01-identity.md`)
+//! - [`friend`]: the book of friends, requests and blocks (`specs/03-contact.md`)
 //! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
 //! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
 //! - [`handshake`]: who is at the other end of a stream (`specs/04-link.md`)
@@ -18,6 +19,7 @@
 
 pub mod address;
 mod domain;
+pub mod friend;
 pub mod gate;
 pub mod handshake;
 pub mod identity;
@@ -27,4 +29,6 @@ pub mod redact;
 pub mod rendezvous;
 pub mod safety;
 pub mod sealed;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;

@@ -15,7 +15,7 @@ pub use call::{
     MAX_CANDIDATES, MAX_SDP,
 };
 pub use contact::{ContactMessage, Reply, Request, RequestId};
-pub use message::{Availability, ByeReason, Friendship, GrantMessage, Hello, Message, Open};
+pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
 pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
 
 use serde::de::DeserializeOwned;

@@ -1,13 +1,11 @@
 //! The messages of a link between two friends, each under the name of its kind.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
 use super::call::{self, CallMessage};
 use super::text::words;
 use super::{Bounded, MAX_KIND, Name, WireError, from_cbor, to_cbor};
+use crate::rendezvous::Grant;
 
 /// Anything that one friend's node says to another's.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +29,7 @@ pub enum Message {
     /// The sender's own name changed.
     Profile(Name),
     /// The right to read the sender's presence slots.
-    Grant(GrantMessage),
+    Grant(Grant),
     /// The grant of this generation is stored.
     GrantStored(u64),
     /// How the sender sees the friendship.
@@ -61,6 +59,9 @@ pub struct Hello {
     pub name: Name,
     /// Whether calls are welcome.
     pub availability: Availability,
+    /// Generation of the receiver's grant that the sender holds; 0 if none.
+    #[serde(default)]
+    pub granted: u64,
 }
 
 words! {
@@ -107,31 +108,6 @@ words! {
     } else
     /// A word of a later version; ignored.
     Other
-}
-
-/// Body of [`Message::Grant`]: `rendezvous::Grant` in wire form.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantMessage {
-    /// Public key of the sender's presence slots before blinding, 32 bytes.
-    #[serde(with = "serde_bytes")]
-    pub slot: [u8; 32],
-    /// Secret from which blinding factors and sealing keys come, 32 bytes.
-    #[serde(with = "serde_bytes")]
-    pub secret: [u8; 32],
-    /// Counts up with each new grant of the sender; an older one never replaces a newer.
-    pub generation: u64,
-}
-
-impl fmt::Debug for GrantMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GrantMessage {{ generation: {}, .. }}", self.generation)
-    }
-}
-
-impl Drop for GrantMessage {
-    fn drop(&mut self) {
-        self.secret.zeroize();
-    }
 }
 
 #[derive(Serialize, Deserialize)]

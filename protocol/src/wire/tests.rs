@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rendezvous::Grant;
 
 fn description(kind: DescriptionKind, length: usize) -> Description {
     let sdp = Bounded::new("s".repeat(length)).expect("within the bound");
@@ -131,7 +132,7 @@ fn text_of_strangers_loses_what_hides_or_turns_it() {
 
 #[test]
 fn a_grant_is_not_shown_in_logs() {
-    let grant = GrantMessage { slot: [1; 32], secret: [0xab; 32], generation: 3 };
+    let grant = Grant { slot_public: [1; 32], secret: [0xab; 32], generation: 3 };
     let shown = format!("{:?}", Message::Grant(grant));
     assert!(shown.contains("generation: 3") && !shown.contains("171") && !shown.to_lowercase().contains("ab, "));
 }
