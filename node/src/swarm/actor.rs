@@ -160,6 +160,7 @@ impl Actor {
                     None => return,
                     Some(Command::Shutdown(done)) => {
                         self.say_goodbye().await;
+                        drop(self);
                         let _ = done.send(());
                         return;
                     }

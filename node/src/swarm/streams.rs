@@ -150,7 +150,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, _: FromSwarm) {}
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, stream: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, stream: THandlerOutEvent<Self>) {
         self.push(ToSwarm::GenerateEvent(Event::Inbound { connection, stream }));
     }
 

@@ -1,0 +1,1 @@
+//! Slots published, refreshed, found.
