@@ -8,6 +8,7 @@
 //! - [`address`]: what a person hands out (`specs/01-identity.md`)
 //! - [`safety`]: words to compare by voice (`specs/01-identity.md`)
 //! - [`sealed`]: bytes at rest under a key or a passphrase (`specs/01-identity.md`)
+//! - [`call`]: ringing, answering and keeping calls alive (`specs/05-call.md`)
 //! - [`friend`]: the book of friends, requests and blocks (`specs/03-contact.md`)
 //! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
 //! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
@@ -18,6 +19,7 @@
 //! - [`redact`]: keeps secrets and whereabouts out of logs
 
 pub mod address;
+pub mod call;
 mod domain;
 pub mod friend;
 pub mod gate;

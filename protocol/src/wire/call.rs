@@ -101,19 +101,13 @@ pub enum CallBody {
         /// Somebody sits there: a client holds the seat.
         seat: bool,
     },
-    /// An offer that renews the path of an answered call.
+    /// An offer that renews the path of an answered call: an ICE restart, or, when its fingerprint is another one than
+    /// before, a new peer with a new DTLS session (the receiver then makes a new one, too).
     Offer {
         /// The offer; its generation is higher than any before.
         description: Description,
         /// Candidates known already.
         candidates: Candidates,
-        /// Not an ICE restart but a new peer with a new DTLS session: the receiver must make a new one, too.
-        fresh: bool,
-    },
-    /// Asks for an offer: sent by the side whose turn it is not (a restarted node that was the callee, say).
-    Renew {
-        /// Whether a new peer is needed.
-        fresh: bool,
     },
 }
 
@@ -215,7 +209,7 @@ struct InviteBody {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AnswerBody {
+struct DescriptionBody {
     description: Description,
     #[serde(default)]
     candidates: Candidates,
@@ -260,21 +254,6 @@ struct StateBody {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OfferBody {
-    description: Description,
-    #[serde(default)]
-    candidates: Candidates,
-    #[serde(default)]
-    fresh: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RenewBody {
-    #[serde(default)]
-    fresh: bool,
-}
-
-#[derive(Serialize, Deserialize)]
 struct EmptyBody {}
 
 impl CallBody {
@@ -291,7 +270,6 @@ impl CallBody {
             Self::Leave { .. } => "call.leave",
             Self::State { .. } => "call.state",
             Self::Offer { .. } => "call.offer",
-            Self::Renew { .. } => "call.renew",
         }
     }
 }
@@ -305,8 +283,8 @@ pub(super) fn encode(message: &CallMessage) -> Result<Vec<u8>, WireError> {
             to_cbor(kind, &Addressed { call, participant, body: InviteBody { description, candidates, video } })
         }
         CallBody::Ringing => to_cbor(kind, &Addressed { call, participant, body: EmptyBody {} }),
-        CallBody::Answer { description, candidates } => {
-            to_cbor(kind, &Addressed { call, participant, body: AnswerBody { description, candidates } })
+        CallBody::Answer { description, candidates } | CallBody::Offer { description, candidates } => {
+            to_cbor(kind, &Addressed { call, participant, body: DescriptionBody { description, candidates } })
         }
         CallBody::Candidates { generation, candidates } => {
             to_cbor(kind, &Addressed { call, participant, body: CandidatesBody { generation, candidates } })
@@ -321,10 +299,6 @@ pub(super) fn encode(message: &CallMessage) -> Result<Vec<u8>, WireError> {
         CallBody::State { muted, video, held, seat } => {
             to_cbor(kind, &Addressed { call, participant, body: StateBody { muted, video, held, seat } })
         }
-        CallBody::Offer { description, candidates, fresh } => {
-            to_cbor(kind, &Addressed { call, participant, body: OfferBody { description, candidates, fresh } })
-        }
-        CallBody::Renew { fresh } => to_cbor(kind, &Addressed { call, participant, body: RenewBody { fresh } }),
     }
 }
 
@@ -347,7 +321,7 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<CallMessage>, Wi
             video,
         }),
         "call.ringing" => read("call.ringing", bytes, |EmptyBody {}| CallBody::Ringing),
-        "call.answer" => read("call.answer", bytes, |AnswerBody { description, candidates }| CallBody::Answer {
+        "call.answer" => read("call.answer", bytes, |DescriptionBody { description, candidates }| CallBody::Answer {
             description,
             candidates,
         }),
@@ -365,12 +339,10 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<CallMessage>, Wi
             held,
             seat,
         }),
-        "call.offer" => read("call.offer", bytes, |OfferBody { description, candidates, fresh }| CallBody::Offer {
+        "call.offer" => read("call.offer", bytes, |DescriptionBody { description, candidates }| CallBody::Offer {
             description,
             candidates,
-            fresh,
         }),
-        "call.renew" => read("call.renew", bytes, |RenewBody { fresh }| CallBody::Renew { fresh }),
         _ => Ok(None),
     }
 }

@@ -152,7 +152,6 @@ proptest! {
             body: CallBody::Offer {
                 description: description(DescriptionKind::Offer, length),
                 candidates: many_candidates(),
-                fresh: false,
             },
         });
         let mut bytes = frame(message).encode().expect("encodes");
