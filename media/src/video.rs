@@ -1,35 +1,108 @@
-//! Picture: sources, codec, sinks. This is the seam to the session; what is behind it follows.
+//! Picture: where it comes from, the codec, and where it goes.
+//!
+//! ```text
+//! source ─▶ Sender's thread: scale, encode ─▶ Outgoing::Frame ─▶ … ─▶ Receiver::push ─▶ Receiver's thread: decode,
+//! (camera: a thread of its own)                                        wait for the sound's time, show ─▶ sinks
+//! ```
+//!
+//! Everything keeps the latest and drops the old: a picture that comes late is worth nothing. The decoder shows a whole
+//! picture or freezes the last one until the next key frame, never a damaged one.
 
-use std::path::PathBuf;
+pub mod codec;
+mod describe;
+pub mod h264;
+pub mod ivf;
+pub mod ladder;
+pub mod measure;
+pub mod moving;
+pub mod picture;
+mod png;
+mod receiver;
+mod sender;
+mod sink;
+mod source;
+mod window;
+pub mod y4m;
+
+#[cfg(target_os = "linux")]
+mod camera;
+#[cfg(not(target_os = "linux"))]
+mod camera {
+    //! Cameras of other systems come with their own code; here they are missing, and say so.
+    pub(crate) use super::source::NoCamera as Camera;
+}
+
+use std::path::{Path, PathBuf};
+
+pub use picture::Picture;
+pub use png::write_png;
+pub use receiver::{PresentAt, Receiver, ReceiverStats};
+pub use sender::{Sender, SenderStats};
+pub use sink::Tap;
 
 /// Where the picture to send comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoSource {
     /// A camera: the named one (`/dev/video0`), or the first that works.
     Camera(Option<String>),
-    /// A Y4M file, repeated at its end.
+    /// A Y4M file, at its own size and rate, repeated at its end.
     Y4m(PathBuf),
-    /// A picture that moves by itself, the same for the same seed.
+    /// An IVF file with H.264 inside, at its own size and rate, repeated at its end. It is decoded and encoded again,
+    /// so that bitrate and key frames are the call's.
+    Ivf(PathBuf),
+    /// A picture that moves by itself, the same for the same seed; see [`moving`].
     Moving {
         /// Chooses the picture.
         seed: u64,
     },
 }
 
+impl VideoSource {
+    /// The source that a file is, by its first bytes; the error names what was found instead.
+    pub fn file(path: &Path) -> Result<Self, Error> {
+        match describe::file(path).as_str() {
+            "a Y4M video file" => Ok(Self::Y4m(path.into())),
+            "an IVF video file" => Ok(Self::Ivf(path.into())),
+            _ if !path.exists() => Err(Error::Open(path.into(), "there is no such file".into())),
+            other => Err(Error::NotVideo(path.into(), other.into())),
+        }
+    }
+}
+
 /// Where the received picture goes.
 #[derive(Clone, Debug, Default)]
 pub enum VideoSink {
-    /// A Y4M file.
+    /// A plain window of its own.
+    Window {
+        /// What its title bar says.
+        title: String,
+    },
+    /// A Y4M file, 30 pictures a second.
     Y4m(PathBuf),
+    /// A PNG file of the latest picture, written when the receiver ends.
+    Png(PathBuf),
+    /// Whoever holds the [`Tap`] looks at the pictures.
+    Tap(Tap),
+    /// Several at once.
+    All(Vec<VideoSink>),
     /// Decoded and dropped.
     #[default]
     Null,
 }
 
+impl VideoSink {
+    /// The sink for a file name: `.png` is a snapshot, anything else Y4M.
+    #[must_use]
+    pub fn file(path: &Path) -> Self {
+        let png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+        if png { Self::Png(path.into()) } else { Self::Y4m(path.into()) }
+    }
+}
+
 /// Limits of the encoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Pixels.
+    /// Pixels: what a camera is asked for, the synthetic picture is drawn in, and larger files are scaled down to.
     pub width: u32,
     /// Pixels.
     pub height: u32,
@@ -44,3 +117,47 @@ impl Default for Settings {
         Self { width: 640, height: 360, fps: 30, max_bitrate: 800_000 }
     }
 }
+
+/// Why a source or sink does not work, in words for the person in the call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be opened or read.
+    #[error("cannot read {0}: {1}")]
+    Open(PathBuf, String),
+    /// The file is something else.
+    #[error("{0} is {1}, not a Y4M video file")]
+    NotY4m(PathBuf, String),
+    /// The file is something else.
+    #[error("{0} is {1}, not an IVF video file")]
+    NotIvf(PathBuf, String),
+    /// The file is nothing that can be sent as a picture.
+    #[error(
+        "{0} is {1}; Y4M and IVF (H.264) video files can be sent; `ffmpeg -i FILE out.y4m` makes one of most others"
+    )]
+    NotVideo(PathBuf, String),
+    /// The file is of the right kind, but cannot be used.
+    #[error("{0} cannot be played: {1}")]
+    BadFile(PathBuf, String),
+    /// A file cannot be made or written.
+    #[error("cannot write {0}: {1}")]
+    Write(PathBuf, String),
+    /// The camera is missing, busy, unplugged or gives nothing that can be used.
+    #[error("{0}")]
+    Camera(String),
+    /// No window can be opened.
+    #[error("no window for the picture: {0}; use --video-out FILE or --video-out none")]
+    Window(String),
+    /// Sizes that cannot be.
+    #[error(transparent)]
+    Size(#[from] picture::SizeError),
+    /// The codec does not work.
+    #[error(transparent)]
+    Codec(#[from] codec::CodecError),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(String),
+}
+
+#[cfg(test)]
+mod tests;
