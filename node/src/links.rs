@@ -172,3 +172,6 @@ pub enum LinkError {
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
 }
+
+#[cfg(test)]
+mod tests;
