@@ -34,3 +34,6 @@ pub mod sealed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod wire;
+
+#[cfg(test)]
+mod vectors;

@@ -105,7 +105,7 @@ pub struct Publisher {
     /// Where the records go.
     pub key: RecordKey,
     pub(super) secret: BlindedKey,
-    pub(super) seal: Zeroizing<[u8; 32]>,
+    pub(crate) seal: Zeroizing<[u8; 32]>,
 }
 
 secret_debug!(Publisher, Reader);
@@ -139,7 +139,7 @@ pub struct Reader {
     /// Where the records are.
     pub key: RecordKey,
     pub(super) owner: RootPublic,
-    pub(super) seal: Zeroizing<[u8; 32]>,
+    pub(crate) seal: Zeroizing<[u8; 32]>,
 }
 
 impl Reader {
