@@ -1,0 +1,220 @@
+//! From the friend's RTP to the client's frames.
+//!
+//! Audio packets go on as they arrive, neither reordered nor held. Video goes through the [`Assembler`]. Before the
+//! call is answered, and while it is held, everything is read and dropped: a full queue inside webrtc would print
+//! packets into the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use twocan_control::media::{HEADER_LEN, MAX_FRAME_LEN};
+use twocan_control::{MediaFrame, MediaKind, MediaMessage};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+use super::assembly::{Assembler, Extended, Output, Packet};
+use super::peer::{Note, Shared};
+use super::{AUDIO_STREAM, VIDEO_STREAM, clock};
+
+/// What a stream has received; read by the peer's task.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reception {
+    /// Packets that should have come, by their numbers.
+    pub(super) expected: u64,
+    /// Packets that came.
+    pub(super) received: u64,
+    /// Jitter (RFC 3550, 6.4.1), milliseconds.
+    pub(super) jitter_ms: f64,
+}
+
+/// Statistics of one stream as packets come in.
+#[derive(Debug, Default)]
+struct Meter {
+    first: Option<u64>,
+    highest: u64,
+    /// Packets expected in what came before a restart of the numbers.
+    before: u64,
+    received: u64,
+    transit: Option<f64>,
+    jitter: f64,
+}
+
+impl Meter {
+    fn packet(&mut self, number: u64, restart: bool, arrived_ns: u64, timestamp: u32, rate: u32) -> Reception {
+        if restart {
+            self.before += self.first.map_or(0, |first| self.highest - first + 1);
+            self.first = None;
+            self.transit = None;
+        }
+        let first = *self.first.get_or_insert(number);
+        self.highest = self.highest.max(number);
+        self.received += 1;
+        let transit = arrived_ns as f64 / 1e9 * f64::from(rate) - f64::from(timestamp);
+        if let Some(before) = self.transit.replace(transit) {
+            let change = (transit - before).abs();
+            // Beyond a second it is the timestamp that wrapped or jumped.
+            if change < f64::from(rate) {
+                self.jitter += (change - self.jitter) / 16.0;
+            }
+        }
+        Reception {
+            expected: self.before + (self.highest - first.min(self.highest) + 1),
+            received: self.received,
+            jitter_ms: self.jitter / f64::from(rate) * 1e3,
+        }
+    }
+}
+
+/// Reads one track until it ends.
+pub(super) async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
+    match track.kind().await {
+        RtpCodecKind::Audio => read_audio(shared, track).await,
+        RtpCodecKind::Video => read_video(shared, track).await,
+        _ => {}
+    }
+}
+
+/// Tells whether the frames that a client gets begin anew: another client, or after a pause.
+#[derive(Default)]
+struct Beginning {
+    epoch: Option<u64>,
+}
+
+impl Beginning {
+    /// The epoch to deliver in, if any, and whether it is a new one.
+    fn look(&mut self, shared: &Shared) -> Option<bool> {
+        let epoch = shared.delivery()?;
+        Some(self.epoch.replace(epoch) != Some(epoch))
+    }
+}
+
+async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
+    let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
+    let mut source = None;
+    while let Some(event) = track.poll().await {
+        let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
+        let arrived_ns = clock::now_ns();
+        shared.arrived(MediaKind::Audio);
+        let header = &packet.header;
+        let (mut number, mut far) = extended.number(header.sequence_number);
+        far |= source.replace(header.ssrc).is_some_and(|before| before != header.ssrc);
+        if far {
+            number = extended.restart(header.sequence_number);
+        }
+        shared.received(MediaKind::Audio, meter.packet(number, far, arrived_ns, header.timestamp, 48_000));
+        if packet.payload.is_empty() || packet.payload.len() > MAX_FRAME_LEN - HEADER_LEN {
+            continue;
+        }
+        let Some(begins) = beginning.look(&shared) else { continue };
+        shared.deliver(MediaMessage::Frame(MediaFrame {
+            kind: MediaKind::Audio,
+            key: false,
+            gap: false,
+            restart: begins || far,
+            layer: 0,
+            stream: AUDIO_STREAM,
+            sequence: number as u32,
+            timestamp: header.timestamp,
+            time_ns: arrived_ns,
+            payload: packet.payload,
+        }));
+    }
+}
+
+async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
+    let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
+    let mut assembler = Assembler::new();
+    let mut source = None;
+    let mut restarted = false;
+    let mut next = track.poll();
+    loop {
+        let deadline = assembler.deadline();
+        let timer = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let output = tokio::select! {
+            event = &mut next => {
+                next = track.poll();
+                let packet = match event {
+                    Some(TrackRemoteEvent::OnRtpPacket(packet)) => packet,
+                    Some(_) => continue,
+                    None => break,
+                };
+                let arrived_ns = clock::now_ns();
+                shared.arrived(MediaKind::Video);
+                let header = &packet.header;
+                let (mut number, mut far) = extended.number(header.sequence_number);
+                far |= source.replace(header.ssrc).is_some_and(|before| before != header.ssrc);
+                if far {
+                    number = extended.restart(header.sequence_number);
+                    assembler.reset();
+                    restarted = true;
+                }
+                shared.received(MediaKind::Video, meter.packet(number, far, arrived_ns, header.timestamp, 90_000));
+                assembler.set_round_trip(shared.round_trip().unwrap_or(Duration::from_millis(50)));
+                let packet = Packet {
+                    timestamp: header.timestamp,
+                    marker: header.marker,
+                    payload: packet.payload,
+                    arrived_ns,
+                };
+                assembler.handle_packet(Instant::now(), number, packet)
+            }
+            () = timer => assembler.handle_timeout(Instant::now()),
+        };
+        hand_on(&shared, output, &mut beginning, &mut restarted);
+    }
+}
+
+fn hand_on(shared: &Shared, output: Output, beginning: &mut Beginning, restarted: &mut bool) {
+    let mut want_key = output.want_key;
+    for frame in output.frames {
+        let Some(begins) = beginning.look(shared) else {
+            want_key = false;
+            continue;
+        };
+        // A decoder that begins needs a whole picture first.
+        want_key |= begins && !frame.key;
+        shared.deliver(MediaMessage::Frame(MediaFrame {
+            kind: MediaKind::Video,
+            key: frame.key,
+            gap: frame.gap,
+            restart: begins || std::mem::take(restarted),
+            layer: frame.layer,
+            stream: VIDEO_STREAM,
+            sequence: frame.sequence as u32,
+            timestamp: frame.timestamp,
+            time_ns: frame.arrived_ns,
+            payload: frame.payload,
+        }));
+    }
+    if want_key {
+        shared.note_lossy(Note::NeedKeyFrame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_and_jitter_are_measured() {
+        let mut meter = Meter::default();
+        let mut last = Reception::default();
+        for n in 0..100_u64 {
+            if n % 10 == 5 {
+                continue;
+            }
+            // Every other packet is 4 ms late.
+            let late = if n % 2 == 0 { 4_000_000 } else { 0 };
+            last = meter.packet(1000 + n, false, n * 20_000_000 + late, (n * 960) as u32, 48_000);
+        }
+        assert_eq!((last.expected, last.received), (100, 90));
+        assert!((2.0..4.5).contains(&last.jitter_ms), "{}", last.jitter_ms);
+        let next = meter.packet(1 << 20, true, 0, 0, 48_000);
+        assert_eq!((next.expected, next.received), (101, 91));
+    }
+}

@@ -1,0 +1,344 @@
+//! From the client's frames to RTP.
+//!
+//! Audio is written the moment it comes. The packets of a large picture are spread over a few milliseconds, so that
+//! they neither overrun a router's queue nor stand before the next audio packet. Frames of a stopped stream are
+//! dropped. Timestamps stay continuous for the friend when another client takes the seat.
+//! The sender reports are ours: they tie RTP timestamps to the moment of *capture*, which is what lip sync needs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rtc::rtcp::sender_report::SenderReport;
+use tokio::sync::mpsc;
+use twocan_control::{MediaControl, MediaFrame, MediaKind, MediaMessage};
+use webrtc::media_stream::track_local::TrackLocal;
+
+use super::peer::{Note, Shared};
+use super::session::OutTrack;
+use super::{clock, h264};
+
+/// Largest audio packet: what fits unfragmented. Opus needs a tenth.
+const MAX_AUDIO: usize = h264::MAX_PAYLOAD;
+/// Video packets written at once.
+const BURST: usize = 8;
+/// Pause between two bursts.
+const PAUSE: Duration = Duration::from_millis(1);
+/// A picture is written within this many bursts, however large it is.
+const MAX_BURSTS: usize = 20;
+/// Video packets waiting at most: two of the largest pictures. A picture that does not fit is dropped.
+const MAX_WAITING: usize = 2048;
+/// Time between two sender reports; the first one comes with the first frame's packets.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// A capture time farther from now than this is not believed.
+const BELIEVED_NS: u64 = 2_000_000_000;
+
+/// What the peer's task tells.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A client took the seat; the number tells its notes from those of an earlier one.
+    Seat(u64, mpsc::Receiver<MediaMessage>),
+    /// Nobody has the seat.
+    NoSeat,
+    /// Where RTP goes.
+    Wire { audio: Option<OutTrack>, video: Option<OutTrack> },
+}
+
+/// One stream of ours.
+#[derive(Debug)]
+struct Line {
+    out: OutTrack,
+    rate: u32,
+    sequence: u16,
+    /// What is added to the client's timestamps; `None`: the next frame begins anew.
+    offset: Option<u32>,
+    last: Option<(Instant, u32)>,
+    /// RTP timestamp and capture time of the newest frame.
+    capture: Option<(u32, u64)>,
+    packets: u32,
+    octets: u32,
+    report_at: Instant,
+}
+
+impl Line {
+    fn new(out: OutTrack, rate: u32, now: Instant) -> Self {
+        Self {
+            out,
+            rate,
+            sequence: rand::random(),
+            offset: None,
+            last: None,
+            capture: None,
+            packets: 0,
+            octets: 0,
+            report_at: now,
+        }
+    }
+
+    /// The RTP timestamp of a frame.
+    fn timestamp(&mut self, now: Instant, frame: &MediaFrame) -> u32 {
+        if frame.restart {
+            self.offset = None;
+        }
+        let offset = *self.offset.get_or_insert_with(|| {
+            let wanted = match self.last {
+                Some((at, timestamp)) => timestamp.wrapping_add(ticks(now.saturating_duration_since(at), self.rate)),
+                None => rand::random(),
+            };
+            wanted.wrapping_sub(frame.timestamp)
+        });
+        let timestamp = frame.timestamp.wrapping_add(offset);
+        self.last = Some((now, timestamp));
+        let now_ns = clock::now_ns();
+        let captured =
+            if now_ns.abs_diff(frame.time_ns) < BELIEVED_NS { frame.time_ns.min(now_ns) } else { now_ns };
+        self.capture = Some((timestamp, captured));
+        timestamp
+    }
+
+    fn packet(&mut self, timestamp: u32, marker: bool, payload: Bytes) -> rtc::rtp::Packet {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
+        let sequence_number = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        let header = rtc::rtp::header::Header {
+            version: 2,
+            marker,
+            payload_type: self.out.payload_type,
+            sequence_number,
+            timestamp,
+            ssrc: self.out.ssrc,
+            ..Default::default()
+        };
+        rtc::rtp::Packet { header, payload }
+    }
+
+    /// A sender report, if one is due: now, in both clocks.
+    fn report(&mut self, now: Instant) -> Option<SenderReport> {
+        if now < self.report_at {
+            return None;
+        }
+        let (timestamp, captured) = self.capture?;
+        self.report_at = now + REPORT_EVERY;
+        let age = Duration::from_nanos(clock::now_ns().saturating_sub(captured));
+        Some(SenderReport {
+            ssrc: self.out.ssrc,
+            ntp_time: ntp(SystemTime::now()),
+            rtp_time: timestamp.wrapping_add(ticks(age, self.rate)),
+            packet_count: self.packets,
+            octet_count: self.octets,
+            ..Default::default()
+        })
+    }
+}
+
+fn ticks(time: Duration, rate: u32) -> u32 {
+    (time.as_nanos() * u128::from(rate) / 1_000_000_000) as u32
+}
+
+/// NTP time: seconds since 1900 and their fraction in 32 bits each.
+fn ntp(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    ((since.as_secs() + 2_208_988_800) << 32) | (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000
+}
+
+/// Microseconds of an NTP time.
+pub(super) fn ntp_us(ntp: u64) -> u64 {
+    (ntp >> 32) * 1_000_000 + (((ntp & 0xffff_ffff) * 1_000_000) >> 32)
+}
+
+struct Outbound {
+    shared: Arc<Shared>,
+    audio: Option<Line>,
+    video: Option<Line>,
+    waiting: VecDeque<rtc::rtp::Packet>,
+    /// How many packets go at once.
+    burst: usize,
+    next_burst: tokio::time::Instant,
+}
+
+/// Runs until the peer's task ends. Started once for each peer.
+pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) {
+    let mut out = Outbound {
+        shared,
+        audio: None,
+        video: None,
+        waiting: VecDeque::new(),
+        burst: BURST,
+        next_burst: tokio::time::Instant::now(),
+    };
+    let mut seat: Option<(u64, mpsc::Receiver<MediaMessage>)> = None;
+    loop {
+        tokio::select! {
+            input = inputs.recv() => match input {
+                Some(Input::Seat(number, receiver)) => {
+                    seat = Some((number, receiver));
+                    out.begin_anew();
+                }
+                Some(Input::NoSeat) => seat = None,
+                Some(Input::Wire { audio, video }) => out.wire(audio, video),
+                None => break,
+            },
+            message = next(&mut seat) => match message {
+                Ok(MediaMessage::Frame(frame)) => out.frame(frame).await,
+                Ok(MediaMessage::Control(control)) => out.control(control),
+                Err(number) => {
+                    seat = None;
+                    out.shared.note(Note::SeatGone(number)).await;
+                }
+            },
+            () = tokio::time::sleep_until(out.next_burst), if !out.waiting.is_empty() => out.burst().await,
+        }
+    }
+}
+
+/// The client's next message; its end gives the seat's number.
+async fn next(seat: &mut Option<(u64, mpsc::Receiver<MediaMessage>)>) -> Result<MediaMessage, u64> {
+    match seat {
+        Some((number, receiver)) => receiver.recv().await.ok_or(*number),
+        None => std::future::pending().await,
+    }
+}
+
+impl Outbound {
+    fn begin_anew(&mut self) {
+        for line in [&mut self.audio, &mut self.video].into_iter().flatten() {
+            line.offset = None;
+        }
+    }
+
+    fn wire(&mut self, audio: Option<OutTrack>, video: Option<OutTrack>) {
+        let now = Instant::now();
+        self.waiting.clear();
+        // Tracks stay the same in a renegotiation; numbers must go on then, or the friend takes it for a replay.
+        let keep = |line: Option<Line>, out: Option<OutTrack>, rate| {
+            let out = out?;
+            match line {
+                Some(line) if line.out.ssrc == out.ssrc => Some(Line { out, ..line }),
+                _ => Some(Line::new(out, rate, now)),
+            }
+        };
+        self.audio = keep(self.audio.take(), audio, 48_000);
+        self.video = keep(self.video.take(), video, 90_000);
+    }
+
+    async fn frame(&mut self, frame: MediaFrame) {
+        if frame.payload.is_empty() || !self.shared.may_send(frame.kind) {
+            return;
+        }
+        let now = Instant::now();
+        match frame.kind {
+            MediaKind::Audio => {
+                let Some(line) = self.audio.as_mut().filter(|_| frame.payload.len() <= MAX_AUDIO) else { return };
+                let begins = line.offset.is_none() || frame.restart;
+                let timestamp = line.timestamp(now, &frame);
+                let packet = line.packet(timestamp, begins, frame.payload);
+                let _ = line.out.track.write_rtp(packet).await;
+            }
+            MediaKind::Video => {
+                let Some(line) = self.video.as_mut() else { return };
+                let payloads = h264::packetize(&frame.payload);
+                if payloads.len() + self.waiting.len() > MAX_WAITING {
+                    // The picture is lost to the friend, who must not wait for a repair: ask the encoder at once.
+                    self.shared.note_lossy(Note::KeyFrameLost);
+                    return;
+                }
+                let timestamp = line.timestamp(now, &frame);
+                let last = payloads.len().saturating_sub(1);
+                for (number, payload) in payloads.into_iter().enumerate() {
+                    let packet = line.packet(timestamp, number == last, payload);
+                    self.waiting.push_back(packet);
+                }
+                self.burst = BURST.max(self.waiting.len().div_ceil(MAX_BURSTS));
+                if self.next_burst <= tokio::time::Instant::now() {
+                    self.burst().await;
+                }
+            }
+        }
+        self.reports(now).await;
+    }
+
+    async fn burst(&mut self) {
+        let Some(line) = &self.video else {
+            self.waiting.clear();
+            return;
+        };
+        for packet in self.waiting.drain(..self.burst.min(self.waiting.len())) {
+            let _ = line.out.track.write_rtp(packet).await;
+        }
+        self.next_burst = tokio::time::Instant::now() + PAUSE;
+    }
+
+    async fn reports(&mut self, now: Instant) {
+        for line in [&mut self.audio, &mut self.video].into_iter().flatten() {
+            if let Some(report) = line.report(now) {
+                let _ = line.out.track.write_rtcp(vec![Box::new(report)]).await;
+            }
+        }
+    }
+
+    fn control(&self, control: MediaControl) {
+        match control {
+            MediaControl::NeedKeyFrame { stream: super::VIDEO_STREAM } => self.shared.note_lossy(Note::NeedKeyFrame),
+            MediaControl::Playout { concealed, delay_ms } => {
+                self.shared.note_lossy(Note::Playout { concealed, delay_ms });
+            }
+            // The rest goes the other way; from a client it means nothing.
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(timestamp: u32, restart: bool) -> MediaFrame {
+        MediaFrame {
+            kind: MediaKind::Audio,
+            key: false,
+            gap: false,
+            restart,
+            layer: 0,
+            stream: 0,
+            sequence: 0,
+            timestamp,
+            time_ns: 0,
+            payload: Bytes::new(),
+        }
+    }
+
+    fn line() -> Line {
+        let track = rtc::media_stream::MediaStreamTrack::new(
+            "call".into(),
+            "audio".into(),
+            "audio".into(),
+            rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Audio,
+            vec![],
+        );
+        let track = Arc::new(webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP::new(track));
+        Line::new(OutTrack { track, ssrc: 1, payload_type: 111 }, 48_000, Instant::now())
+    }
+
+    #[test]
+    fn timestamps_go_on_when_another_client_takes_the_seat() {
+        let mut line = line();
+        let start = Instant::now();
+        let first = line.timestamp(start, &frame(5000, false));
+        assert_eq!(line.timestamp(start, &frame(5960, false)), first.wrapping_add(960));
+        line.offset = None;
+        let later = start + Duration::from_millis(100);
+        assert_eq!(line.timestamp(later, &frame(77, false)), first.wrapping_add(960 + 4800));
+        assert_eq!(line.timestamp(later, &frame(77 + 960, false)), first.wrapping_add(2 * 960 + 4800));
+        let restarted = line.timestamp(later + Duration::from_millis(20), &frame(3, true));
+        assert_eq!(restarted, first.wrapping_add(3 * 960 + 4800));
+    }
+
+    #[test]
+    fn ntp_times_survive_in_microseconds() {
+        let time = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+        let us = ntp_us(ntp(time));
+        assert!(us.abs_diff((1_700_000_000 + 2_208_988_800) * 1_000_000 + 123_456) <= 1);
+    }
+}

@@ -1,0 +1,701 @@
+//! The task of a peer: one loop over commands, webrtc's happenings, notes of the media tasks, and a clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
+use twocan_control::{MediaControl, MediaKind, MediaMessage, StreamInfo};
+use webrtc::media_stream::Track as _;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
+
+use super::super::candidate::{Candidate, Kind};
+use super::super::engine::Inner;
+use super::super::outbound::{self, Input};
+use super::super::seat::{SeatEnd, SeatSink};
+use super::super::session::{Happening, Session, SessionError};
+use super::super::{
+    AUDIO_STREAM, Description, DescriptionError, DescriptionKind, Fingerprint, MAX_CANDIDATES, VIDEO_STREAM, inbound,
+    sdp,
+};
+use super::measure::Measure;
+use super::{Connected, Failure, FailureKind, Flow, Note, OfferKind, PeerCommand, PeerConfig, PeerEvent, Shared, path_to};
+
+/// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
+const TICK: Duration = Duration::from_millis(90);
+/// A sign of life is sent when nothing else has gone out for this long (at least five packets a second, always).
+const SIGN_OF_LIFE_MS: u64 = 100;
+/// Nothing for this long is silence.
+const SILENCE_MS: u64 = 1500;
+/// A path must be up within this time.
+const SETUP: Duration = Duration::from_secs(10);
+/// Generations ahead of the present one whose candidates are held.
+const AHEAD: u32 = 4;
+/// Key frame requests to the client at most this often (a key frame costs as much as ten others).
+const ASK_CLIENT: Duration = Duration::from_millis(500);
+/// Key frame requests to the friend at most this often.
+const ASK_FRIEND: Duration = Duration::from_millis(300);
+/// Feedback to the client.
+const FEEDBACK: Duration = Duration::from_millis(500);
+/// Inputs waiting for the sending task.
+const INPUTS: usize = 16;
+/// Tracks that a friend may open: the two that were negotiated.
+const MAX_TRACKS: usize = 2;
+
+/// Asks not more often than allowed, and remembers that it wanted to.
+#[derive(Debug)]
+struct Limited {
+    every: Duration,
+    last: Option<Instant>,
+    wanted: bool,
+}
+
+impl Limited {
+    fn new(every: Duration) -> Self {
+        Self { every, last: None, wanted: false }
+    }
+
+    /// Whether to ask now.
+    fn due(&mut self, now: Instant) -> bool {
+        let due = self.wanted && self.last.is_none_or(|last| now.saturating_duration_since(last) >= self.every);
+        if due {
+            self.wanted = false;
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
+/// What one connection has come to.
+struct Live {
+    session: Session,
+    generation: u32,
+    /// Our offer of `generation` is not answered yet.
+    offering: bool,
+    /// The friend's certificate, as the link says.
+    remote: Option<Fingerprint>,
+    /// Set when the descriptions of `generation` are complete, cleared when the path is up.
+    since: Option<Instant>,
+    /// The certificate was checked.
+    verified: Option<Instant>,
+    announced: bool,
+    lost: bool,
+    readers: JoinSet<()>,
+    video: Option<Arc<dyn TrackRemote>>,
+}
+
+enum Wake {
+    Command(Option<PeerCommand>),
+    Happening(Option<Happening>),
+    Stopped,
+    Note(Note),
+    News,
+    Tick,
+}
+
+/// The task's state.
+pub(super) struct Driver {
+    engine: Arc<Inner>,
+    config: PeerConfig,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<PeerCommand>,
+    events: mpsc::Sender<PeerEvent>,
+    notes: mpsc::Receiver<Note>,
+    inputs: mpsc::Sender<Input>,
+    sender: JoinHandle<()>,
+    live: Option<Live>,
+    generation: u32,
+    /// Candidates of descriptions that have not come yet.
+    early: BTreeMap<u32, Vec<String>>,
+    /// Taken for the present generation.
+    taken: usize,
+    flow: Flow,
+    seats: u64,
+    silent: bool,
+    video_accepted: bool,
+    ask_client: Limited,
+    ask_friend: Limited,
+    measure: Measure,
+    feedback_at: Instant,
+}
+
+impl Driver {
+    pub(super) fn new(
+        engine: Arc<Inner>,
+        config: PeerConfig,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<PeerCommand>,
+        events: mpsc::Sender<PeerEvent>,
+        notes: mpsc::Receiver<Note>,
+    ) -> Self {
+        let (inputs, taken) = mpsc::channel(INPUTS);
+        let sender = tokio::spawn(outbound::run(shared.clone(), taken));
+        let now = Instant::now();
+        Self {
+            engine,
+            config,
+            shared,
+            commands,
+            events,
+            notes,
+            inputs,
+            sender,
+            live: None,
+            generation: 0,
+            early: BTreeMap::new(),
+            taken: 0,
+            flow: Flow::default(),
+            seats: 0,
+            silent: false,
+            video_accepted: true,
+            ask_client: Limited::new(ASK_CLIENT),
+            ask_friend: Limited::new(ASK_FRIEND),
+            measure: Measure::new(now),
+            feedback_at: now,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let wake = self.wake(&mut clock).await;
+            match wake {
+                Wake::Command(None | Some(PeerCommand::Close)) => break,
+                Wake::Command(Some(command)) => self.command(command).await,
+                Wake::Happening(Some(happening)) => self.happening(happening).await,
+                Wake::Happening(None) | Wake::Stopped => self.stopped().await,
+                Wake::Note(note) => self.note(note).await,
+                Wake::News => self.news().await,
+                Wake::Tick => self.tick(Instant::now()).await,
+            }
+        }
+        self.end_seat(true);
+        self.teardown().await;
+        self.sender.abort();
+        tracing::debug!(call = %self.config.label, "call connection closed");
+        // The owner may be gone, or not reading any more: it is not waited for.
+        let _ = self.events.try_send(PeerEvent::Closed);
+    }
+
+    async fn wake(&mut self, clock: &mut tokio::time::Interval) -> Wake {
+        let Some(live) = &mut self.live else {
+            return tokio::select! {
+                command = self.commands.recv() => Wake::Command(command),
+                Some(note) = self.notes.recv() => Wake::Note(note),
+                _ = clock.tick() => Wake::Tick,
+            };
+        };
+        let meters = live.session.meters.clone();
+        let mut stopped = live.session.stopped.clone();
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Wake::Command(command),
+            happening = live.session.next() => Wake::Happening(happening),
+            _ = stopped.wait_for(|stopped| *stopped) => Wake::Stopped,
+            Some(note) = self.notes.recv() => Wake::Note(note),
+            () = meters.news.notified() => Wake::News,
+            _ = clock.tick() => Wake::Tick,
+        }
+    }
+
+    async fn tell(&self, event: PeerEvent) {
+        let _ = self.events.send(event).await;
+    }
+
+    async fn fail(&mut self, failure: Failure) {
+        tracing::info!(call = %self.config.label, "call connection failed: {}", failure.reason);
+        self.teardown().await;
+        self.tell(PeerEvent::Failed(failure)).await;
+    }
+
+    /// Ends the connection, if there is one.
+    async fn teardown(&mut self) {
+        self.shared.ready.store(false, Ordering::Release);
+        self.silent = false;
+        let _ = self.inputs.try_send(Input::Wire { audio: None, video: None });
+        if let Some(live) = self.live.take() {
+            let Live { session, mut readers, video, .. } = live;
+            drop(video);
+            session.close().await;
+            readers.shutdown().await;
+        }
+    }
+
+    async fn command(&mut self, command: PeerCommand) {
+        let result = match command {
+            PeerCommand::Offer { generation, kind } => self.offer(generation, kind).await,
+            PeerCommand::Remote(description) => match description.kind {
+                DescriptionKind::Offer => self.remote_offer(description).await,
+                DescriptionKind::Answer => self.remote_answer(description).await,
+            },
+            PeerCommand::Candidates { generation, list } => {
+                self.candidates(generation, list).await;
+                Ok(())
+            }
+            PeerCommand::Flow(flow) => {
+                self.set_flow(flow);
+                Ok(())
+            }
+            PeerCommand::Attach(end) => {
+                self.attach(end);
+                Ok(())
+            }
+            PeerCommand::Detach => {
+                self.end_seat(false);
+                Ok(())
+            }
+            PeerCommand::Close => Ok(()),
+        };
+        if let Err(failure) = result {
+            self.fail(failure).await;
+        }
+    }
+
+    // ---- descriptions ----
+
+    async fn fresh(&mut self, generation: u32) -> Result<&mut Live, Failure> {
+        self.teardown().await;
+        let loopback = self.loopback();
+        let session = Session::new(self.engine.clone(), loopback).await?;
+        Ok(self.live.insert(Live {
+            session,
+            generation,
+            offering: false,
+            remote: None,
+            since: None,
+            verified: None,
+            announced: false,
+            lost: false,
+            readers: JoinSet::new(),
+            video: None,
+        }))
+    }
+
+    fn loopback(&self) -> bool {
+        self.config.loopback || self.engine.loopback()
+    }
+
+    /// A new generation begins: older candidates are worthless.
+    fn enter(&mut self, generation: u32) {
+        self.generation = generation;
+        self.taken = 0;
+        self.early.retain(|of, _| *of >= generation);
+    }
+
+    async fn offer(&mut self, generation: u32, kind: OfferKind) -> Result<(), Failure> {
+        if generation < self.generation {
+            tracing::warn!(call = %self.config.label, generation, "an offer of an old generation was asked for");
+            return Ok(());
+        }
+        self.enter(generation);
+        let restart = kind == OfferKind::Restart && self.live.as_ref().is_some_and(|live| live.remote.is_some());
+        if !restart {
+            self.fresh(generation).await?;
+        }
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if live.offering {
+            // An offer that was never answered makes way for this one.
+            live.session.roll_back().await?;
+        }
+        let (sdp, candidates) = live.session.offer(restart).await?;
+        (live.generation, live.offering, live.since, live.announced) = (generation, true, None, false);
+        self.local(DescriptionKind::Offer, sdp, candidates).await;
+        Ok(())
+    }
+
+    async fn local(&self, kind: DescriptionKind, sdp: String, candidates: Vec<String>) {
+        let Some(live) = &self.live else { return };
+        let fingerprint = live.session.own_fingerprint();
+        let generation = live.generation;
+        self.tell(PeerEvent::Local(Description { kind, generation, sdp, fingerprint, candidates })).await;
+    }
+
+    /// A friend's description, examined.
+    fn examined(description: &Description) -> Result<String, Failure> {
+        let examined = sdp::examined(&description.sdp)?;
+        if sdp::fingerprint(&examined)? != description.fingerprint {
+            return Err(DescriptionError::Fingerprint.into());
+        }
+        Ok(examined)
+    }
+
+    async fn remote_offer(&mut self, description: Description) -> Result<(), Failure> {
+        let Description { generation, fingerprint, .. } = description;
+        let ours = self.live.as_ref().is_some_and(|live| live.offering && live.generation == generation);
+        let repeated =
+            self.live.as_ref().is_some_and(|live| live.generation == generation && live.remote.is_some());
+        if generation < self.generation || (ours && !self.config.polite) || repeated {
+            tracing::debug!(call = %self.config.label, generation, "an offer that came too late is passed over");
+            return Ok(());
+        }
+        let examined = Self::examined(&description)?;
+        self.enter(generation);
+        // Another certificate means another connection: the friend's node lost the old one, or ours has never begun.
+        let same = self.live.as_ref().is_some_and(|live| match live.remote {
+            Some(known) => known == fingerprint,
+            None => live.offering,
+        });
+        if !same {
+            self.fresh(generation).await?;
+        }
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if std::mem::take(&mut live.offering) {
+            live.session.roll_back().await?;
+        }
+        let (sdp, candidates) = live.session.answer(examined).await?;
+        (live.generation, live.remote) = (generation, Some(fingerprint));
+        self.complete().await;
+        self.local(DescriptionKind::Answer, sdp, candidates).await;
+        self.candidates(generation, description.candidates).await;
+        self.release_early().await;
+        Ok(())
+    }
+
+    async fn remote_answer(&mut self, description: Description) -> Result<(), Failure> {
+        let Description { generation, fingerprint, .. } = description;
+        let Some(live) = self.live.as_mut().filter(|live| live.offering && live.generation == generation) else {
+            tracing::debug!(call = %self.config.label, generation, "an answer that nobody waits for is passed over");
+            return Ok(());
+        };
+        let examined = Self::examined(&description)?;
+        if live.remote.is_some_and(|known| known != fingerprint) {
+            self.tell(PeerEvent::NeedsRebuild).await;
+            return Ok(());
+        }
+        live.session.accept(examined).await?;
+        (live.offering, live.remote) = (false, Some(fingerprint));
+        self.complete().await;
+        self.candidates(generation, description.candidates).await;
+        self.release_early().await;
+        Ok(())
+    }
+
+    /// Both descriptions are in force: the search for a path begins.
+    async fn complete(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        (live.since, live.announced, live.lost) = (Some(Instant::now()), false, false);
+        let (audio, video) = (live.session.out_audio().await, live.session.out_video().await);
+        let accepted = video.is_some();
+        let _ = self.inputs.send(Input::Wire { audio, video }).await;
+        if accepted != self.video_accepted {
+            self.video_accepted = accepted;
+            self.describe_streams();
+        }
+    }
+
+    // ---- candidates ----
+
+    async fn candidates(&mut self, generation: u32, list: Vec<String>) {
+        let ready =
+            self.live.as_ref().is_some_and(|live| live.generation == generation && !live.offering && live.remote.is_some());
+        if !ready {
+            if generation >= self.generation && generation - self.generation <= AHEAD {
+                let held = self.early.entry(generation).or_default();
+                let room = MAX_CANDIDATES.saturating_sub(held.len());
+                held.extend(list.into_iter().take(room));
+            }
+            return;
+        }
+        let loopback = self.loopback();
+        for line in list {
+            if self.taken >= MAX_CANDIDATES {
+                tracing::debug!(call = %self.config.label, "more candidates than are taken");
+                break;
+            }
+            self.taken += 1;
+            let Some(live) = &self.live else { return };
+            match Candidate::parse(&line).and_then(|candidate| candidate.examine(loopback)) {
+                Ok(candidate) => {
+                    if let Err(error) = live.session.add_candidate(&candidate).await {
+                        tracing::debug!(call = %self.config.label, "a candidate was not taken: {error}");
+                    }
+                }
+                Err(refusal) => tracing::debug!(call = %self.config.label, "a candidate was refused: {refusal}"),
+            }
+        }
+    }
+
+    async fn release_early(&mut self) {
+        if let Some(list) = self.early.remove(&self.generation) {
+            self.candidates(self.generation, list).await;
+        }
+    }
+
+    // ---- what webrtc tells ----
+
+    async fn happening(&mut self, happening: Happening) {
+        let Some(live) = &mut self.live else { return };
+        match happening {
+            Happening::Candidate(line) => {
+                if let Some(line) = live.session.rewritten(&line) {
+                    let event = PeerEvent::Candidates { generation: live.generation, list: vec![line] };
+                    self.tell(event).await;
+                }
+            }
+            Happening::Gathered => {}
+            Happening::Track(track) => {
+                if live.readers.len() < MAX_TRACKS {
+                    let video = track.kind().await == RtpCodecKind::Video;
+                    if let Some(&ssrc) = track.ssrcs().await.first() {
+                        self.measure.source(if video { VIDEO_STREAM } else { AUDIO_STREAM }, ssrc);
+                    }
+                    if video {
+                        live.video = Some(track.clone());
+                    }
+                    live.readers.spawn(inbound::read(self.shared.clone(), track));
+                }
+            }
+            Happening::Connection(RTCPeerConnectionState::Connected)
+            | Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {
+                self.connected().await;
+            }
+            Happening::Connection(RTCPeerConnectionState::Failed) | Happening::Ice(RTCIceConnectionState::Failed) => {
+                self.path_lost().await;
+            }
+            Happening::Connection(_) | Happening::Ice(_) => {}
+        }
+    }
+
+    /// Looks whether the path is up, and whether it ends where it should.
+    async fn connected(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let (Some(expected), Some(since)) = (live.remote, live.since) else { return };
+        let Some(presented) = live.session.presented().await else { return };
+        if presented != expected {
+            self.fail(Failure::fingerprint()).await;
+            return;
+        }
+        let Some(chosen) = live.session.chosen().await else { return };
+        let first = live.verified.is_none();
+        live.verified.get_or_insert_with(Instant::now);
+        live.since = None;
+        live.lost = false;
+        self.shared.ready.store(true, Ordering::Release);
+        if std::mem::replace(&mut live.announced, true) {
+            return;
+        }
+        let relayed = [chosen.local, chosen.remote].contains(&Kind::Relay);
+        let connected = Connected {
+            generation: live.generation,
+            path: path_to(chosen.remote_ip, relayed),
+            candidates: format!("{}/{}", chosen.local.word(), chosen.remote.word()),
+            took: since.elapsed(),
+        };
+        self.measure.path(connected.path, connected.candidates.clone());
+        tracing::debug!(call = %self.config.label, first, took = ?connected.took, "call path is up");
+        self.tell(PeerEvent::Connected(connected)).await;
+    }
+
+    async fn path_lost(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if live.verified.is_none() {
+            let failure = self.no_path();
+            self.fail(failure).await;
+        } else if !std::mem::replace(&mut live.lost, true) {
+            live.since = None;
+            self.tell(PeerEvent::PathLost).await;
+        }
+    }
+
+    fn no_path(&self) -> Failure {
+        Failure::new(
+            FailureKind::NoPath,
+            "no media path to the friend was found within ten seconds: a firewall or both networks are in the way",
+        )
+    }
+
+    /// webrtc's event loop has ended, which only we have not asked for.
+    async fn stopped(&mut self) {
+        let Some(live) = &self.live else { return };
+        // Before the path is up the one thing that ends it is a handshake with the wrong certificate.
+        let failure = if live.verified.is_none() && live.since.is_some() {
+            Failure::fingerprint()
+        } else {
+            Failure::new(FailureKind::Engine, "the media engine of the call stopped")
+        };
+        self.fail(failure).await;
+    }
+
+    // ---- the seat ----
+
+    fn push(&self, control: MediaControl) {
+        self.shared.deliver(MediaMessage::Control(control));
+    }
+
+    fn attach(&mut self, end: SeatEnd) {
+        let SeatEnd { sink, from_client } = end;
+        self.end_seat(false);
+        self.seats += 1;
+        self.shared.set_seat(Some(sink));
+        let _ = self.inputs.try_send(Input::Seat(self.seats, from_client));
+        self.describe_streams();
+        self.push(MediaControl::Flow { audio: self.flow.audio, video: self.flow.video });
+        self.feedback(Instant::now());
+        // A decoder that begins needs a whole picture.
+        self.ask_friend.wanted = true;
+    }
+
+    fn describe_streams(&self) {
+        let stream = |id, kind, codec: &str, clock_rate| StreamInfo {
+            id,
+            participant: self.config.participant,
+            kind,
+            codec: codec.to_owned(),
+            clock_rate,
+        };
+        let mut receive = vec![stream(AUDIO_STREAM, MediaKind::Audio, "opus", 48_000)];
+        if self.video_accepted {
+            receive.push(stream(VIDEO_STREAM, MediaKind::Video, "h264", 90_000));
+        }
+        let video_codec = self.video_accepted.then(|| "h264".to_owned());
+        self.push(MediaControl::Streams { receive, audio_codec: "opus".to_owned(), video_codec });
+    }
+
+    /// Sends the client away, if there is one.
+    fn end_seat(&mut self, over: bool) -> Option<SeatSink> {
+        if over {
+            self.push(MediaControl::Ended);
+        }
+        let _ = self.inputs.try_send(Input::NoSeat);
+        self.shared.set_seat(None)
+    }
+
+    fn set_flow(&mut self, flow: Flow) {
+        let before = std::mem::replace(&mut self.flow, flow);
+        self.shared.set_flow(flow);
+        if (before.audio, before.video) != (flow.audio, flow.video) {
+            self.push(MediaControl::Flow { audio: flow.audio, video: flow.video });
+        }
+        self.ask_friend.wanted |= flow.receive && !before.receive;
+    }
+
+    fn feedback(&mut self, now: Instant) {
+        self.feedback_at = now + FEEDBACK;
+        let Some(live) = &self.live else { return };
+        self.push(MediaControl::Feedback {
+            target_bitrate: live.session.meters.target.load(Ordering::Relaxed),
+            loss: self.measure.loss_out(),
+            rtt_ms: self.shared.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3),
+        });
+    }
+
+    async fn note(&mut self, note: Note) {
+        match note {
+            Note::FirstMedia => self.tell(PeerEvent::MediaArrived).await,
+            Note::NeedKeyFrame => {
+                self.ask_friend.wanted = true;
+                self.ask(Instant::now()).await;
+            }
+            Note::KeyFrameLost => {
+                self.ask_client.wanted = true;
+                self.ask(Instant::now()).await;
+            }
+            Note::Playout { concealed, delay_ms } => {
+                let _ = self.events.try_send(PeerEvent::Playout { concealed, delay_ms });
+            }
+            Note::SeatGone(number) if number == self.seats => self.seat_lost("the client gave the seat up").await,
+            Note::SeatGone(_) => {}
+        }
+    }
+
+    async fn seat_lost(&mut self, reason: &str) {
+        if let Some(sink) = self.end_seat(false) {
+            self.tell(PeerEvent::SeatLost { reason: reason.to_owned(), stats: sink.stats() }).await;
+        }
+    }
+
+    // ---- the clock ----
+
+    /// Passes key frame requests on, both ways, not more often than is good.
+    async fn ask(&mut self, now: Instant) {
+        if self.ask_client.due(now) {
+            self.push(MediaControl::KeyFrameRequest);
+        }
+        if let Some(live) = &self.live
+            && let Some(video) = &live.video
+            && self.ask_friend.due(now)
+        {
+            live.session.ask_key_frame(video).await;
+        }
+    }
+
+    async fn news(&mut self) {
+        let Some(live) = &self.live else { return };
+        self.ask_client.wanted |= live.session.meters.take_key_requests() > 0;
+        for report in live.session.meters.take_reports() {
+            if let Some(clock) = self.measure.report(report) {
+                self.push(clock);
+            }
+        }
+        self.ask(Instant::now()).await;
+    }
+
+    async fn tick(&mut self, now: Instant) {
+        let (gone, slow) = {
+            let seat = super::lock(&self.shared.seat);
+            (seat.as_ref().is_some_and(SeatSink::gone), seat.as_ref().is_some_and(|seat| seat.too_slow(now)))
+        };
+        if gone {
+            self.seat_lost("the client gave the seat up").await;
+        } else if slow {
+            self.seat_lost("the client took no media for ten seconds").await;
+        }
+        if self.live.as_ref().is_some_and(|live| live.since.is_some()) {
+            // The news of the path may have come before that of the certificate.
+            self.connected().await;
+        }
+        let Some(live) = &mut self.live else { return };
+        if live.since.is_some_and(|since| now.saturating_duration_since(since) > SETUP) {
+            self.path_lost().await;
+            return;
+        }
+        if let Some(verified) = live.verified {
+            if live.session.meters.idle_out_ms(now) >= SIGN_OF_LIFE_MS {
+                live.session.sign_of_life().await;
+            }
+            let silent = live.session.meters.silence_ms(now, verified) >= SILENCE_MS;
+            if silent != self.silent {
+                self.silent = silent;
+                self.tell(if silent { PeerEvent::Silent } else { PeerEvent::Recovered }).await;
+            }
+        }
+        self.ask(now).await;
+        self.numbers(now).await;
+    }
+
+    /// Statistics and feedback.
+    async fn numbers(&mut self, now: Instant) {
+        let Some(live) = self.live.as_ref().filter(|live| live.verified.is_some()) else { return };
+        if self.measure.due(now) {
+            if let Some(rtt) = live.session.round_trip().await {
+                let us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
+                self.shared.round_trip_us.store(us, Ordering::Relaxed);
+            }
+            let target = live.session.meters.target.load(Ordering::Relaxed);
+            let (audio, video) = self.shared.receptions();
+            let quality = self.measure.quality(
+                now,
+                live.session.meters.counts(),
+                target,
+                [audio, video],
+                self.shared.round_trip(),
+            );
+            let _ = self.events.try_send(PeerEvent::Stats(quality));
+        }
+        if now >= self.feedback_at {
+            self.feedback(now);
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        Self::new(FailureKind::Engine, error.to_string())
+    }
+}

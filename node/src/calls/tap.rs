@@ -1,0 +1,224 @@
+//! Our own interceptor in webrtc's packet chain: it counts, and it hears what the crate keeps to itself.
+//!
+//! Everything it sees has been decrypted and authenticated. RTCP that matters to us (key frame requests, reports) is
+//! copied into a small inbox for the peer's task; the crate's own way of delivering it needs a queue per track and
+//! prints whole packets into the log when one is full.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use tokio::sync::Notify;
+
+/// Messages held for the peer's task; the oldest goes first. Key frame requests are a flag and cannot be lost.
+const MAX_INBOX: usize = 32;
+/// Bytes that SRTP, UDP and IPv4 add to a packet of the chain.
+const OVERHEAD: u64 = 16 + 8 + 20;
+
+/// A report from the friend's side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Report {
+    /// The clock of a stream: RTP timestamp at an NTP time.
+    Sender { ssrc: u32, ntp: u64, rtp: u32 },
+    /// How a stream of ours arrives there: share lost since the last report.
+    Receiver { ssrc: u32, lost: f64 },
+}
+
+/// Counters and the inbox, shared between the driver, the peer's tasks and the estimator.
+#[derive(Debug)]
+pub(super) struct Meters {
+    origin: Instant,
+    last_in: AtomicU64,
+    last_out: AtomicU64,
+    packets_in: AtomicU64,
+    packets_out: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    key_requests: AtomicU32,
+    /// Estimate of what the path carries, bits per second.
+    pub(super) target: AtomicU64,
+    inbox: Mutex<VecDeque<Report>>,
+    /// Told when the inbox or the key frame flag changes.
+    pub(super) news: Notify,
+}
+
+/// A reading of the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) packets_in: u64,
+    pub(super) packets_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Meters {
+    pub(super) fn new(origin: Instant, target: u64) -> Self {
+        Self {
+            origin,
+            last_in: AtomicU64::new(0),
+            last_out: AtomicU64::new(0),
+            packets_in: AtomicU64::new(0),
+            packets_out: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            key_requests: AtomicU32::new(0),
+            target: AtomicU64::new(target),
+            inbox: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Milliseconds since the last authenticated packet came (or since `since`, whichever is later).
+    pub(super) fn silence_ms(&self, now: Instant, since: Instant) -> u64 {
+        self.ms(now).saturating_sub(self.last_in.load(Relaxed).max(self.ms(since)))
+    }
+
+    /// Milliseconds since a packet of media or RTCP left.
+    pub(super) fn idle_out_ms(&self, now: Instant) -> u64 {
+        self.ms(now).saturating_sub(self.last_out.load(Relaxed))
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            packets_in: self.packets_in.load(Relaxed),
+            packets_out: self.packets_out.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+        }
+    }
+
+    /// Key frame requests since the last look.
+    pub(super) fn take_key_requests(&self) -> u32 {
+        self.key_requests.swap(0, Relaxed)
+    }
+
+    /// Reports since the last look.
+    pub(super) fn take_reports(&self) -> VecDeque<Report> {
+        std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn report(&self, report: Report) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.len() >= MAX_INBOX {
+            inbox.pop_front();
+        }
+        inbox.push_back(report);
+    }
+
+    fn incoming(&self, now: Instant, bytes: usize) {
+        self.last_in.fetch_max(self.ms(now), Relaxed);
+        self.packets_in.fetch_add(1, Relaxed);
+        self.bytes_in.fetch_add(bytes as u64 + OVERHEAD, Relaxed);
+    }
+
+    fn outgoing(&self, now: Instant, bytes: usize) {
+        self.last_out.fetch_max(self.ms(now), Relaxed);
+        self.packets_out.fetch_add(1, Relaxed);
+        self.bytes_out.fetch_add(bytes as u64 + OVERHEAD, Relaxed);
+    }
+
+    fn receptions(&self, reports: &[ReceptionReport]) {
+        for report in reports.iter().take(4) {
+            self.report(Report::Receiver { ssrc: report.ssrc, lost: f64::from(report.fraction_lost) / 256.0 });
+        }
+    }
+
+    fn rtcp(&self, packets: &[Box<dyn rtc::rtcp::Packet>]) {
+        for packet in packets {
+            let any = packet.as_any();
+            if any.is::<PictureLossIndication>() || any.is::<FullIntraRequest>() {
+                self.key_requests.fetch_add(1, Relaxed);
+            } else if let Some(report) = any.downcast_ref::<SenderReport>() {
+                self.report(Report::Sender { ssrc: report.ssrc, ntp: report.ntp_time, rtp: report.rtp_time });
+                self.receptions(&report.reports);
+            } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
+                self.receptions(&report.reports);
+            } else {
+                continue;
+            }
+            self.news.notify_one();
+        }
+    }
+}
+
+/// The interceptor itself: passes everything through.
+pub(super) struct Tap {
+    meters: std::sync::Arc<Meters>,
+    reading: VecDeque<TaggedPacket>,
+    writing: VecDeque<TaggedPacket>,
+}
+
+impl Tap {
+    /// Place in the chain: nearest to the wire but for the congestion controller, so that retransmissions and reports
+    /// made by other interceptors are counted.
+    pub(super) const SLOT: usize = 1_500;
+
+    pub(super) fn new(meters: std::sync::Arc<Meters>) -> Self {
+        Self { meters, reading: VecDeque::new(), writing: VecDeque::new() }
+    }
+}
+
+fn size(packet: &Packet) -> usize {
+    match packet {
+        Packet::Rtp(packet) => packet.payload.len() + 20,
+        Packet::Rtcp(packets) => packets.iter().map(|packet| packet.raw_size()).sum(),
+        _ => 0,
+    }
+}
+
+impl rtc::sansio::Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = rtc::shared::error::Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Self::Error> {
+        self.meters.incoming(message.now, size(&message.message.packet));
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            self.meters.rtcp(packets);
+        }
+        self.reading.push_back(message);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reading.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Self::Error> {
+        self.meters.outgoing(message.now, size(&message.message.packet));
+        self.writing.push_back(message);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writing.pop_front()
+    }
+
+    fn handle_timeout(&mut self, _now: Instant) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Interceptor for Tap {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
