@@ -3,6 +3,7 @@
 //!
 //! [`service`] owns all state; the other modules are drivers that turn its outputs into I/O and I/O into its inputs.
 
+pub mod calls;
 pub mod config;
 pub mod control;
 pub mod emitter;

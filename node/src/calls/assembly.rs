@@ -325,7 +325,10 @@ mod tests {
     fn whole_frames_come_out_at_once() {
         let mut assembler = Assembler::new();
         let (frames, want_key) = feed(&mut assembler, Instant::now(), &stream(&[5000, 300, 2000]));
-        assert_eq!(frames.iter().map(|f| f.payload.clone()).collect::<Vec<_>>(), [frame(5000, true), frame(300, false), frame(2000, false)]);
+        assert_eq!(
+            frames.iter().map(|f| f.payload.clone()).collect::<Vec<_>>(),
+            [frame(5000, true), frame(300, false), frame(2000, false)]
+        );
         assert!(frames[0].key && !frames[1].key && !want_key && frames.iter().all(|f| !f.gap));
         assert_eq!(frames[0].arrived_ns, 70_000);
         assert_eq!(assembler.deadline(), None);
@@ -398,7 +401,8 @@ mod tests {
         let mut wanted = false;
         for number in 0..10_000 {
             let payload = Bytes::from(vec![0x1c, if number == 0 { 0x85 } else { 0x05 }, 1, 2, 3]);
-            let out = assembler.handle_packet(now, number, Packet { timestamp: 1, marker: false, payload, arrived_ns: 0 });
+            let out =
+                assembler.handle_packet(now, number, Packet { timestamp: 1, marker: false, payload, arrived_ns: 0 });
             assert!(out.frames.is_empty());
             wanted |= out.want_key;
         }

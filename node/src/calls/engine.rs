@@ -87,8 +87,7 @@ impl Engine {
     /// [`EngineError::Bind`] if no port can be had at all; a busy one is replaced (see [`Self::busy`]).
     #[expect(clippy::unused_async, reason = "must be called inside the runtime, which the signature says")]
     pub async fn start(config: EngineConfig) -> Result<Self, EngineError> {
-        let (socket, busy) =
-            bind(config.bind).map_err(|source| EngineError::Bind { address: config.bind, source })?;
+        let (socket, busy) = bind(config.bind).map_err(|source| EngineError::Bind { address: config.bind, source })?;
         let mux = Mux::new(socket).map_err(|source| EngineError::Bind { address: config.bind, source })?;
         let mux = Arc::new(mux);
         let crypto = rtc::crypto::default_provider().map_err(|error| EngineError::Certificate(error.to_string()))?;
@@ -209,7 +208,6 @@ impl Inner {
         let ip = self.mux.local().ip();
         LocalAddresses { only: (!ip.is_unspecified()).then_some(ip), v6: ip.is_ipv6(), loopback }
     }
-
 }
 
 /// The machine's addresses worth offering, asked for anew at each use.
@@ -269,10 +267,10 @@ mod tests {
 
     #[tokio::test]
     async fn every_call_gets_a_certificate_of_its_own() {
-        let engine = Engine::start(EngineConfig { bind: "127.0.0.1:0".parse().unwrap(), loopback: true }).await.unwrap();
-        let prints: std::collections::HashSet<_> = (0..5)
-            .map(|_| engine.0.own_fingerprint(&engine.0.take_certificate().unwrap()).unwrap())
-            .collect();
+        let engine =
+            Engine::start(EngineConfig { bind: "127.0.0.1:0".parse().unwrap(), loopback: true }).await.unwrap();
+        let prints: std::collections::HashSet<_> =
+            (0..5).map(|_| engine.0.own_fingerprint(&engine.0.take_certificate().unwrap()).unwrap()).collect();
         assert_eq!(prints.len(), 5);
     }
 }

@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn cut_aggregates_are_refused() {
-        for payload in [&[0x78][..], &[0x78, 0], &[0x78, 0, 5, 1], &[0x78, 0, 0], &[0x78, 0, 1, 0x41, 0], &[0x1c], &[]] {
+        for payload in [&[0x78][..], &[0x78, 0], &[0x78, 0, 5, 1], &[0x78, 0, 0], &[0x78, 0, 1, 0x41, 0], &[0x1c], &[]]
+        {
             assert_eq!(depacketize([payload].into_iter(), 1 << 20), None, "{payload:?}");
         }
     }

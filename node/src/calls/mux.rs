@@ -387,9 +387,8 @@ impl AsyncUdpSocket for PortSocket {
             segment_size: transmit.segment_size,
             src_ip: mux.local.ip().is_unspecified().then(|| self.local.ip()),
         };
-        let sent = mux.socket.try_io(Interest::WRITABLE, || {
-            mux.state.try_send(UdpSockRef::from(&mux.socket), &datagram)
-        });
+        let sent =
+            mux.socket.try_io(Interest::WRITABLE, || mux.state.try_send(UdpSockRef::from(&mux.socket), &datagram));
         if sent.is_err() {
             mux.counters.unsent.fetch_add(1, Ordering::Relaxed);
         }

@@ -91,8 +91,7 @@ impl Line {
         let timestamp = frame.timestamp.wrapping_add(offset);
         self.last = Some((now, timestamp));
         let now_ns = clock::now_ns();
-        let captured =
-            if now_ns.abs_diff(frame.time_ns) < BELIEVED_NS { frame.time_ns.min(now_ns) } else { now_ns };
+        let captured = if now_ns.abs_diff(frame.time_ns) < BELIEVED_NS { frame.time_ns.min(now_ns) } else { now_ns };
         self.capture = Some((timestamp, captured));
         timestamp
     }

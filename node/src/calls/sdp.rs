@@ -85,7 +85,8 @@ pub(super) fn examined(sdp: &str) -> Result<String, DescriptionError> {
 mod tests {
     use super::*;
 
-    const PRINT: &str = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+    const PRINT: &str =
+        "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
 
     fn sample() -> String {
         format!(

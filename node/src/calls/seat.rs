@@ -44,9 +44,9 @@ pub struct SeatEnd {
 pub fn seat_pair() -> (SeatEnd, MediaChannel) {
     let (to_client, rx) = mpsc::channel(TO_CLIENT);
     let (tx, from_client) = mpsc::channel(FROM_CLIENT);
-    let sink = SeatSink(Arc::new(Inner::default()));
-    tokio::spawn(pump(sink.0.clone(), to_client));
-    (SeatEnd { sink: SeatSink(sink.0), from_client }, MediaChannel { tx, rx })
+    let inner = Arc::new(Inner::default());
+    tokio::spawn(pump(inner.clone(), to_client));
+    (SeatEnd { sink: SeatSink(inner), from_client }, MediaChannel { tx, rx })
 }
 
 /// Where frames for the client go in. Dropping it ends the client's channel after what is waiting.

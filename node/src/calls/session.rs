@@ -23,14 +23,13 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use tokio::sync::{mpsc, watch};
-use webrtc::media_stream::Track;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    RTCSdpType, RTCSessionDescription, RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceConnectionState,
+    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSdpType, RTCSessionDescription,
+    RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
@@ -185,10 +184,7 @@ fn chain(meters: &Arc<Meters>) -> Registry {
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(1024).build())
         .with(Slot::NackGenerator, nack.build())
         .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(Duration::from_millis(50)).build())
-        .with(
-            Slot::ReceiverReport,
-            ReceiverReportBuilder::new().with_interval(Duration::from_millis(500)).build(),
-        )
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(Duration::from_millis(500)).build())
 }
 
 fn track(kind: RtpCodecKind, name: &str, codec: RTCRtpCodec) -> (Arc<TrackLocalStaticRTP>, u32) {
@@ -262,18 +258,7 @@ impl Session {
             }
         }
         let (Some(video), Some(audio)) = (lines.pop(), lines.pop()) else { return Err(SessionError::Own) };
-        Ok(Self {
-            connection,
-            engine,
-            port,
-            meters,
-            stopped,
-            happenings,
-            backlog: VecDeque::new(),
-            own,
-            audio,
-            video,
-        })
+        Ok(Self { connection, engine, port, meters, stopped, happenings, backlog: VecDeque::new(), own, audio, video })
     }
 
     /// The fingerprint of our certificate.

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use twocan_control::{MediaControl, MediaKind, MediaMessage, StreamInfo};
-use webrtc::media_stream::Track as _;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
 
@@ -24,7 +23,9 @@ use super::super::{
     sdp,
 };
 use super::measure::Measure;
-use super::{Connected, Failure, FailureKind, Flow, Note, OfferKind, PeerCommand, PeerConfig, PeerEvent, Shared, path_to};
+use super::{
+    Connected, Failure, FailureKind, Flow, Note, OfferKind, PeerCommand, PeerConfig, PeerEvent, Shared, path_to,
+};
 
 /// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
 const TICK: Duration = Duration::from_millis(90);
@@ -328,8 +329,7 @@ impl Driver {
     async fn remote_offer(&mut self, description: Description) -> Result<(), Failure> {
         let Description { generation, fingerprint, .. } = description;
         let ours = self.live.as_ref().is_some_and(|live| live.offering && live.generation == generation);
-        let repeated =
-            self.live.as_ref().is_some_and(|live| live.generation == generation && live.remote.is_some());
+        let repeated = self.live.as_ref().is_some_and(|live| live.generation == generation && live.remote.is_some());
         if generation < self.generation || (ours && !self.config.polite) || repeated {
             tracing::debug!(call = %self.config.label, generation, "an offer that came too late is passed over");
             return Ok(());
@@ -392,8 +392,10 @@ impl Driver {
     // ---- candidates ----
 
     async fn candidates(&mut self, generation: u32, list: Vec<String>) {
-        let ready =
-            self.live.as_ref().is_some_and(|live| live.generation == generation && !live.offering && live.remote.is_some());
+        let ready = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation == generation && !live.offering && live.remote.is_some());
         if !ready {
             if generation >= self.generation && generation - self.generation <= AHEAD {
                 let held = self.early.entry(generation).or_default();

@@ -1,0 +1,365 @@
+//! Two peers, their signalling, and their clients.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use twocan_control::{MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage};
+
+use crate::calls::*;
+
+/// Everything in here happens within this time, on a busy machine too.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(super) async fn engine() -> Engine {
+    Engine::start(EngineConfig { bind: "127.0.0.1:0".parse().unwrap(), loopback: true }).await.unwrap()
+}
+
+/// An audio packet that names its number.
+pub(super) fn opus(number: u32) -> Bytes {
+    Bytes::from([&number.to_be_bytes()[..], &[0x5a; 76]].concat())
+}
+
+/// An access unit of about this size.
+pub(super) fn access_unit(size: usize, key: bool) -> Bytes {
+    let mut out = Vec::new();
+    let mut unit = |header: u8, length: usize| {
+        out.extend([0, 0, 0, 1, header]);
+        out.extend((0..length).map(|i| (i % 250 + 1) as u8));
+    };
+    if key {
+        unit(0x67, 12);
+        unit(0x68, 4);
+    }
+    unit(if key { 0x65 } else { 0x41 }, size);
+    Bytes::from(out)
+}
+
+type Tamper = Box<dyn FnMut(&mut Description) + Send>;
+
+#[derive(Default)]
+struct Wiring {
+    tamper: Mutex<Option<Tamper>>,
+    split: AtomicBool,
+}
+
+/// One end.
+pub(super) struct Side {
+    pub(super) engine: Engine,
+    pub(super) handle: PeerHandle,
+    config: PeerConfig,
+    wiring: Arc<Wiring>,
+    to: Arc<Mutex<Option<PeerHandle>>>,
+    events: mpsc::Receiver<PeerEvent>,
+    seat: Option<MediaChannel>,
+    held: VecDeque<MediaMessage>,
+    sent: (u32, u32),
+}
+
+/// Both ends.
+pub(super) struct Pair {
+    pub(super) a: Side,
+    pub(super) b: Side,
+}
+
+/// Brings descriptions and candidates across; the other events go to the test.
+async fn signal(
+    mut from: mpsc::Receiver<PeerEvent>,
+    to: Arc<Mutex<Option<PeerHandle>>>,
+    wiring: Arc<Wiring>,
+    events: mpsc::Sender<PeerEvent>,
+) {
+    while let Some(event) = from.recv().await {
+        let Some(to) = to.lock().unwrap().clone() else { break };
+        match event {
+            PeerEvent::Local(mut description) => {
+                if let Some(tamper) = wiring.tamper.lock().unwrap().as_mut() {
+                    tamper(&mut description);
+                }
+                if wiring.split.load(Ordering::Relaxed) {
+                    let list = std::mem::take(&mut description.candidates);
+                    let _ = to.send(PeerCommand::Candidates { generation: description.generation, list });
+                }
+                let _ = to.send(PeerCommand::Remote(description));
+            }
+            PeerEvent::Candidates { generation, list } => {
+                let _ = to.send(PeerCommand::Candidates { generation, list });
+            }
+            other => {
+                let _ = events.try_send(other);
+            }
+        }
+    }
+}
+
+impl Side {
+    fn new(engine: Engine, participant: u16) -> Self {
+        let config = PeerConfig { label: "test".into(), polite: participant == 0, loopback: true, participant };
+        let peer = engine.open(config.clone());
+        let (tell, events) = mpsc::channel(4096);
+        let (wiring, to) = (Arc::new(Wiring::default()), Arc::new(Mutex::new(None)));
+        tokio::spawn(signal(peer.events, to.clone(), wiring.clone(), tell));
+        let mut side = Self {
+            engine,
+            handle: peer.handle,
+            config,
+            wiring,
+            to,
+            events,
+            seat: None,
+            held: VecDeque::new(),
+            sent: (1000, 5000),
+        };
+        side.take_seat();
+        side
+    }
+
+    pub(super) fn command(&self, command: PeerCommand) {
+        self.handle.send(command).unwrap();
+    }
+
+    pub(super) fn take_seat(&mut self) {
+        let (end, seat) = seat_pair();
+        self.command(PeerCommand::Attach(end));
+        self.seat = Some(seat);
+        self.held.clear();
+    }
+
+    pub(super) fn leave_seat(&mut self) {
+        self.seat = None;
+    }
+
+    /// Changes our descriptions on their way.
+    pub(super) fn tamper(&self, with: impl FnMut(&mut Description) + Send + 'static) {
+        *self.wiring.tamper.lock().unwrap() = Some(Box::new(with));
+    }
+
+    /// Sends candidates apart from, and before, their description.
+    pub(super) fn split_candidates(&self) {
+        self.wiring.split.store(true, Ordering::Relaxed);
+    }
+
+    /// Another peer in place of this one, as after a restart of the node.
+    pub(super) async fn renew(&mut self) {
+        let to = self.to.lock().unwrap().clone().unwrap();
+        let _ = self.handle.send(PeerCommand::Close);
+        let mut other = Self::new(self.engine.clone(), self.config.participant);
+        *other.to.lock().unwrap() = Some(to);
+        std::mem::swap(self, &mut other);
+        other.event(|event| matches!(event, PeerEvent::Closed)).await;
+    }
+
+    /// The fingerprint in an offer of this side.
+    pub(super) async fn fingerprint(&self) -> Fingerprint {
+        let (tell, mut told) = mpsc::channel(1);
+        self.tamper(move |description| {
+            let _ = tell.try_send(description.fingerprint);
+        });
+        self.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
+        tokio::time::timeout(DEADLINE, told.recv()).await.unwrap().unwrap()
+    }
+
+    /// The next event that fits; others are passed over.
+    pub(super) async fn event(&mut self, fits: impl Fn(&PeerEvent) -> bool) -> PeerEvent {
+        tokio::time::timeout(DEADLINE, async {
+            loop {
+                let event = self.events.recv().await.expect("the peer lives");
+                if fits(&event) {
+                    return event;
+                }
+                assert!(!matches!(event, PeerEvent::Failed(_)), "{event:?}");
+            }
+        })
+        .await
+        .expect("the event comes in time")
+    }
+
+    pub(super) async fn failure(&mut self) -> Failure {
+        match self.event(|event| matches!(event, PeerEvent::Failed(_))).await {
+            PeerEvent::Failed(failure) => failure,
+            _ => unreachable!(),
+        }
+    }
+
+    pub(super) async fn send(&mut self, kind: MediaKind, payload: Bytes, key: bool) {
+        let timestamp = match kind {
+            MediaKind::Audio => {
+                self.sent.0 = self.sent.0.wrapping_add(960);
+                self.sent.0
+            }
+            MediaKind::Video => {
+                self.sent.1 = self.sent.1.wrapping_add(3000);
+                self.sent.1
+            }
+        };
+        let frame = MediaFrame {
+            kind,
+            key,
+            gap: false,
+            restart: false,
+            layer: 0,
+            stream: 0,
+            sequence: 0,
+            timestamp,
+            time_ns: crate::calls::clock::now_ns(),
+            payload,
+        };
+        self.seat.as_ref().unwrap().tx.send(MediaMessage::Frame(frame)).await.unwrap();
+    }
+
+    pub(super) async fn send_audio(&mut self, number: u32) {
+        self.send(MediaKind::Audio, opus(number), false).await;
+    }
+
+    pub(super) async fn send_video(&mut self, payload: Bytes) {
+        let key = payload.get(4) == Some(&0x67);
+        self.send(MediaKind::Video, payload, key).await;
+    }
+
+    pub(super) async fn say(&self, control: MediaControl) {
+        self.seat.as_ref().unwrap().tx.send(MediaMessage::Control(control)).await.unwrap();
+    }
+
+    /// The next message, if one comes within this time.
+    pub(super) async fn maybe(&mut self, within: Duration) -> Option<MediaMessage> {
+        tokio::time::timeout(within, self.seat.as_mut().unwrap().rx.recv()).await.ok().flatten()
+    }
+
+    async fn message(&mut self) -> MediaMessage {
+        self.maybe(DEADLINE).await.expect("a message in time")
+    }
+
+    /// The next frame; control messages before it are kept.
+    pub(super) async fn frame(&mut self) -> MediaFrame {
+        if let Some(at) = self.held.iter().position(|held| matches!(held, MediaMessage::Frame(_)))
+            && let Some(MediaMessage::Frame(frame)) = self.held.remove(at)
+        {
+            return frame;
+        }
+        loop {
+            match self.message().await {
+                MediaMessage::Frame(frame) => return frame,
+                control => self.held.push_back(control),
+            }
+        }
+    }
+
+    /// The frame with this payload; frames before it are passed over.
+    pub(super) async fn frame_with(&mut self, payload: Bytes) -> MediaFrame {
+        loop {
+            let frame = self.frame().await;
+            if frame.payload == payload {
+                return frame;
+            }
+        }
+    }
+
+    /// The next control message that fits; frames before it are kept.
+    pub(super) async fn control(&mut self, fits: impl Fn(&MediaControl) -> bool) -> MediaControl {
+        while let Some(at) = self.held.iter().position(|held| matches!(held, MediaMessage::Control(_))) {
+            if let Some(MediaMessage::Control(control)) = self.held.remove(at)
+                && fits(&control)
+            {
+                return control;
+            }
+        }
+        loop {
+            match self.message().await {
+                MediaMessage::Control(control) if fits(&control) => return control,
+                MediaMessage::Control(_) => {}
+                frame => self.held.push_back(frame),
+            }
+        }
+    }
+
+    pub(super) fn nothing_was_delivered(&mut self) {
+        while let Ok(message) = self.seat.as_mut().unwrap().rx.try_recv() {
+            assert!(matches!(message, MediaMessage::Control(_)), "{message:?}");
+        }
+    }
+}
+
+impl Pair {
+    pub(super) async fn new() -> Self {
+        Self::with(engine().await, engine().await).await
+    }
+
+    #[expect(clippy::unused_async, reason = "must be called inside the runtime")]
+    pub(super) async fn with(first: Engine, second: Engine) -> Self {
+        let pair = Self { a: Side::new(first, 1), b: Side::new(second, 0) };
+        *pair.a.to.lock().unwrap() = Some(pair.b.handle.clone());
+        *pair.b.to.lock().unwrap() = Some(pair.a.handle.clone());
+        pair
+    }
+
+    /// Offered, answered, connected; the gates are shut.
+    pub(super) async fn connected() -> Self {
+        let mut pair = Self::new().await;
+        pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
+        pair.connect().await;
+        pair
+    }
+
+    /// Waits until both say that they are connected.
+    pub(super) async fn connect(&mut self) {
+        *self.a.to.lock().unwrap() = Some(self.b.handle.clone());
+        for side in [&mut self.a, &mut self.b] {
+            side.event(|event| matches!(event, PeerEvent::Connected(_))).await;
+        }
+    }
+
+    pub(super) fn open(&self, flow: Flow) {
+        self.a.command(PeerCommand::Flow(flow));
+        self.b.command(PeerCommand::Flow(flow));
+    }
+
+    /// Audio passes both ways. (Packets may be lost around a restart, as on any path, so it is sent until it comes.)
+    pub(super) async fn audio_passes(&mut self, number: u32) {
+        let Self { a, b } = self;
+        one_way(a, b, number).await;
+        one_way(b, a, number).await;
+    }
+
+    /// Waits until what was sent before must have arrived: both have looked at their clocks twice.
+    pub(super) async fn settle(&mut self) {
+        for side in [&mut self.a, &mut self.b] {
+            for _ in 0..2 {
+                side.event(|event| matches!(event, PeerEvent::Stats(_))).await;
+            }
+        }
+    }
+
+    /// Nobody calls the other silent within this time.
+    pub(super) async fn quiet_for(&mut self, time: Duration) {
+        let deadline = tokio::time::Instant::now() + time;
+        for side in [&mut self.a, &mut self.b] {
+            while let Ok(Some(event)) = tokio::time::timeout_at(deadline, side.events.recv()).await {
+                assert!(!matches!(event, PeerEvent::Silent | PeerEvent::Failed(_)), "{event:?}");
+            }
+        }
+    }
+
+    pub(super) async fn close(mut self) {
+        for side in [&mut self.a, &mut self.b] {
+            side.command(PeerCommand::Close);
+            side.event(|event| matches!(event, PeerEvent::Closed)).await;
+            *side.to.lock().unwrap() = None;
+        }
+    }
+}
+
+async fn one_way(from: &mut Side, to: &mut Side, number: u32) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        from.send_audio(number).await;
+        while let Some(message) = to.maybe(Duration::from_millis(50)).await {
+            if matches!(message, MediaMessage::Frame(frame) if frame.payload == opus(number)) {
+                return;
+            }
+        }
+        assert!(tokio::time::Instant::now() < deadline, "audio does not pass");
+    }
+}
