@@ -11,4 +11,5 @@ pub mod home;
 pub mod keyfile;
 pub mod links;
 pub mod logging;
+pub mod rendezvous;
 pub mod swarm;

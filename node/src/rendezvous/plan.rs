@@ -1,0 +1,516 @@
+//! What to publish when: a table of places (slot and epoch), each with the time at which something is due.
+//!
+//! Pure: time and randomness come in, jobs come out. The rules, which `specs/02-rendezvous.md` gives to others:
+//! - The current epoch of every slot is put at once, the next one at a random time in the second half of the current
+//!   one (or at once if that is past), so that the turn of an epoch costs nothing and is seen by nobody.
+//! - A place is put again when the addresses changed, when its copies get old, and when it is not found any more.
+//! - Pair slots are put in every epoch for two days, then in every fourth, after two weeks in every twelfth.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{CryptoRng, RngExt};
+use twocan_protocol::{
+    address::ContactToken,
+    identity::{FriendshipKey, RootKey, RootPublic},
+    rendezvous::{PresenceKey, Publisher, Schedule, contact_publisher, pair_publisher, presence_publisher},
+};
+
+/// Storing nodes keep a record for three hours; it is renewed well before.
+const RENEW: Duration = Duration::from_secs(8100);
+/// A place that is not due is looked at this long after it was last seen: do the others still have it?
+const CHECK: Duration = Duration::from_secs(2700);
+/// Changes of addresses come in bunches: one put for all.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Between two puts of one place for changed addresses.
+const MIN_PAUSE: Duration = Duration::from_secs(20);
+/// What is due within this time is done along with what is due now, over the same connections.
+const TOGETHER: Duration = Duration::from_secs(600);
+/// A next epoch is put this long before its turn at the earliest: records live three hours.
+const AHEAD_MS: u64 = 3_600_000;
+/// Pauses after a put that nobody took.
+const BACK_OFF: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+];
+/// Pair slots in one epoch; more wait for a later one.
+const MAX_PAIRS: usize = 64;
+/// Until then a pair slot is put in every epoch (ms).
+const EVERY_UNTIL_MS: u64 = 2 * 24 * 3_600_000;
+/// Until then in every fourth, later in every twelfth (ms).
+const FOURTH_UNTIL_MS: u64 = 14 * 24 * 3_600_000;
+
+/// A slot of one's own to publish in.
+#[derive(Clone)]
+pub enum Slot {
+    /// For all friends who have the grant.
+    Presence(Arc<PresenceKey>),
+    /// For one friend who has not acknowledged the current grant.
+    Pair {
+        /// Own root key.
+        root: Arc<RootKey>,
+        /// Key of this friendship.
+        friendship: FriendshipKey,
+        /// Who it is for.
+        friend: RootPublic,
+        /// Since when it is published (Unix ms): the older, the rarer.
+        since_ms: u64,
+    },
+    /// For whoever holds the address.
+    Contact {
+        /// Own root key.
+        root: Arc<RootKey>,
+        /// Current contact token.
+        token: ContactToken,
+    },
+}
+
+/// Which slot, without its secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SlotId {
+    /// Presence, by generation of the grant.
+    Presence(u64),
+    /// Pair, by friend.
+    Pair(RootPublic),
+    /// Contact, by token.
+    Contact([u8; 8]),
+}
+
+impl SlotId {
+    /// One word, as reports name it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Presence(_) => "presence",
+            Self::Pair(_) => "pair",
+            Self::Contact(_) => "contact",
+        }
+    }
+}
+
+impl Slot {
+    /// Which slot this is.
+    pub fn id(&self) -> SlotId {
+        match self {
+            Self::Presence(key) => SlotId::Presence(key.generation()),
+            Self::Pair { friend, .. } => SlotId::Pair(*friend),
+            Self::Contact { token, .. } => SlotId::Contact(*token.as_bytes()),
+        }
+    }
+
+    /// Its epochs.
+    pub(super) fn schedule(&self) -> Schedule {
+        match self {
+            Self::Presence(key) => Schedule::presence(&key.grant()),
+            Self::Pair { root, friendship, .. } => Schedule::pair(&root.public(), friendship),
+            Self::Contact { root, token } => Schedule::contact(&root.public(), token),
+        }
+    }
+
+    /// What signs and seals its records in `epoch`.
+    pub(super) fn publisher(&self, epoch: u64) -> Publisher {
+        match self {
+            Self::Presence(key) => presence_publisher(key, epoch),
+            Self::Pair { root, friendship, .. } => pair_publisher(root, friendship, epoch),
+            Self::Contact { root, token } => contact_publisher(root, token, epoch),
+        }
+    }
+
+    fn is_wanted(&self, epoch: u64, unix_ms: u64) -> bool {
+        let Self::Pair { friend, since_ms, .. } = self else { return true };
+        let age = unix_ms.saturating_sub(*since_ms);
+        let every = if age < EVERY_UNTIL_MS {
+            1
+        } else if age < FOURTH_UNTIL_MS {
+            4
+        } else {
+            12
+        };
+        epoch.wrapping_add(u64::from(friend.as_bytes()[0])).is_multiple_of(every)
+    }
+}
+
+/// A place: one slot in one epoch.
+pub(super) type PlaceId = (SlotId, u64);
+
+/// What is to be done at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Put a record.
+    Put,
+    /// See whether others still have it.
+    Check,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nodes took the record; `confirmed` if it was read back from one.
+    Put {
+        /// Sequence of the record.
+        sequence: u64,
+        /// Which version of the body it holds.
+        version: u64,
+        /// Read back from another node.
+        confirmed: bool,
+    },
+    /// Nobody took it, or somebody has a record with this higher sequence (of an earlier run of this node).
+    Failed {
+        /// Highest sequence seen.
+        seen: u64,
+    },
+    /// Others still have it.
+    Present,
+    /// Nobody gave it back.
+    Missing,
+}
+
+struct Place {
+    due: Instant,
+    ends_ms: u64,
+    running: bool,
+    put: Option<(Instant, u64)>,
+    sequence: u64,
+    failures: usize,
+    confirmed: bool,
+    next_epoch: bool,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Plan {
+    slots: Vec<Slot>,
+    places: BTreeMap<PlaceId, Place>,
+    version: u64,
+}
+
+/// How much of the plan is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Slots to publish (current epochs).
+    pub wanted: usize,
+    /// Of them, put to at least one node.
+    pub published: usize,
+    /// Of them, read back from another node since they were last put.
+    pub confirmed: usize,
+}
+
+impl Status {
+    /// Whether everything in the plan was read back.
+    pub fn is_complete(&self) -> bool {
+        self.wanted > 0 && self.confirmed == self.wanted
+    }
+}
+
+impl Plan {
+    /// Takes the slots to publish from now on.
+    pub(super) fn set_slots(&mut self, slots: Vec<Slot>, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
+        self.slots = slots;
+        self.turn(now, unix_ms, rng);
+    }
+
+    /// The body changed (its `version` counts up): every place that was put is due again soon.
+    pub(super) fn set_version(&mut self, version: u64, now: Instant) {
+        self.version = version;
+        for place in self.places.values_mut() {
+            if let Some((at, put)) = place.put
+                && put != version
+            {
+                place.due = place.due.min((now + SETTLE).max(at + MIN_PAUSE));
+            }
+        }
+    }
+
+    /// Makes the places of the epochs that time has come to, and forgets those that are past.
+    pub(super) fn turn(&mut self, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
+        let mut wanted: BTreeMap<PlaceId, (u64, Instant, bool)> = BTreeMap::new();
+        let mut pairs = 0;
+        for slot in &self.slots {
+            let schedule = slot.schedule();
+            let [current, next] = schedule.to_publish(unix_ms);
+            if matches!(slot, Slot::Pair { .. }) {
+                pairs += 1;
+                if pairs > MAX_PAIRS {
+                    continue;
+                }
+            }
+            let ends_ms = schedule.end_ms(current);
+            if slot.is_wanted(current, unix_ms) {
+                wanted.insert((slot.id(), current), (ends_ms, now, false));
+            }
+            if slot.is_wanted(next, unix_ms) {
+                let ahead = AHEAD_MS.min(schedule.period_ms());
+                let earliest = ends_ms.saturating_sub(ahead / 2).max(unix_ms);
+                let at_ms = if ends_ms.saturating_sub(unix_ms) < ahead / 8 {
+                    unix_ms
+                } else {
+                    rng.random_range(earliest..ends_ms.saturating_sub(ahead / 16).max(earliest + 1))
+                };
+                let at = now + Duration::from_millis(at_ms.saturating_sub(unix_ms));
+                wanted.insert((slot.id(), next), (schedule.end_ms(next), at, true));
+            }
+        }
+        self.places.retain(|id, place| wanted.contains_key(id) || place.running);
+        for (id, (ends_ms, due, next_epoch)) in wanted {
+            let place = self.places.entry(id).or_insert(Place {
+                due,
+                ends_ms,
+                running: false,
+                put: None,
+                sequence: 0,
+                failures: 0,
+                confirmed: false,
+                next_epoch,
+            });
+            if place.next_epoch && !next_epoch && place.put.is_none() {
+                place.due = now;
+            }
+            place.next_epoch = next_epoch;
+        }
+    }
+
+    /// The slot of a place.
+    pub(super) fn slot(&self, id: &PlaceId) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.id() == id.0)
+    }
+
+    /// When a place ends (Unix ms): until then its record may be believed.
+    pub(super) fn ends_ms(&self, id: &PlaceId) -> Option<u64> {
+        self.places.get(id).map(|place| place.ends_ms)
+    }
+
+    /// Sequence for the next record at a place: `max(last + 1, Unix ms)`.
+    pub(super) fn next_sequence(&self, id: &PlaceId, unix_ms: u64) -> u64 {
+        let last = self.places.get(id).map_or(0, |place| place.sequence);
+        unix_ms.max(last.saturating_add(1))
+    }
+
+    /// When to ask for jobs again.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.places.values().filter(|place| !place.running).map(|place| place.due).min()
+    }
+
+    /// The jobs that are due, with those that go along; they count as running until [`Plan::finished`].
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(PlaceId, Job)> {
+        let any = self.places.values().any(|place| !place.running && place.due <= now);
+        if !any {
+            return Vec::new();
+        }
+        let version = self.version;
+        let mut jobs = Vec::new();
+        for (id, place) in &mut self.places {
+            let along = place.failures == 0 && place.due <= now + TOGETHER;
+            if place.running || !(place.due <= now || along) {
+                continue;
+            }
+            place.running = true;
+            let job = match place.put {
+                Some((at, put)) if put == version && now.saturating_duration_since(at) + TOGETHER < RENEW => Job::Check,
+                _ => Job::Put,
+            };
+            jobs.push((*id, job));
+        }
+        jobs
+    }
+
+    /// A job ended.
+    pub(super) fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
+        let version = self.version;
+        let Some(place) = self.places.get_mut(id) else { return };
+        place.running = false;
+        match outcome {
+            Outcome::Put { sequence, version: put, confirmed } => {
+                place.sequence = place.sequence.max(sequence);
+                place.put = Some((now, put));
+                place.confirmed = confirmed;
+                place.failures = if confirmed { 0 } else { place.failures + 1 };
+                place.due = if put != version {
+                    now + SETTLE
+                } else if confirmed {
+                    now + CHECK
+                } else {
+                    now + back_off(place.failures)
+                };
+            }
+            Outcome::Failed { seen } => {
+                place.sequence = place.sequence.max(seen);
+                place.put = None;
+                place.confirmed = false;
+                place.failures += 1;
+                place.due = now + back_off(place.failures);
+            }
+            Outcome::Present => {
+                place.confirmed = true;
+                place.failures = 0;
+                place.due = now + CHECK;
+            }
+            Outcome::Missing => {
+                place.put = None;
+                place.confirmed = false;
+                place.due = now;
+            }
+        }
+    }
+
+    /// DHT nodes were found where there were none: what failed is tried again at once.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        for place in self.places.values_mut().filter(|place| place.failures > 0) {
+            place.due = place.due.min(now);
+        }
+    }
+
+    /// Places that lie on other nodes now, with the sequence there.
+    pub(super) fn published(&self) -> Vec<PlaceId> {
+        self.places.iter().filter(|(_, place)| place.put.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// How much is done.
+    pub(super) fn status(&self) -> Status {
+        let current = || self.places.values().filter(|place| !place.next_epoch);
+        Status {
+            wanted: current().count(),
+            published: current().filter(|place| place.put.is_some()).count(),
+            confirmed: current().filter(|place| place.confirmed).count(),
+        }
+    }
+}
+
+fn back_off(failures: usize) -> Duration {
+    BACK_OFF[failures.saturating_sub(1).min(BACK_OFF.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn presence() -> Slot {
+        Slot::Presence(Arc::new(PresenceKey::generate(1, &mut StdRng::seed_from_u64(1))))
+    }
+
+    fn pair(since_ms: u64) -> Slot {
+        let [root, friend] = [1, 2].map(|n| RootKey::from_secret(&[n; 32]));
+        let friendship = FriendshipKey::of(&root, &friend.public());
+        Slot::Pair { root: Arc::new(root), friendship, friend: friend.public(), since_ms }
+    }
+
+    fn contact() -> Slot {
+        let root = RootKey::from_secret(&[1; 32]);
+        let token = ContactToken::derived(&root);
+        Slot::Contact { root: Arc::new(root), token }
+    }
+
+    /// Runs a plan for `hours` in steps of a minute, every job succeeding, and returns the jobs with their hour.
+    fn run(slots: Vec<Slot>, hours: u64) -> Vec<(u64, PlaceId, Job)> {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (start, start_ms) = (Instant::now(), 1_800_000_000_000);
+        let mut plan = Plan::default();
+        plan.set_slots(slots, start, start_ms, &mut rng);
+        let mut done = Vec::new();
+        for minute in 0..hours * 60 {
+            let (now, unix_ms) = (start + Duration::from_secs(60 * minute), start_ms + 60_000 * minute);
+            plan.turn(now, unix_ms, &mut rng);
+            for (id, job) in plan.due(now) {
+                let outcome = match job {
+                    Job::Put => Outcome::Put { sequence: unix_ms, version: 0, confirmed: true },
+                    Job::Check => Outcome::Present,
+                };
+                plan.finished(&id, outcome, now);
+                done.push((minute / 60, id, job));
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn each_epoch_is_published_before_it_begins_and_costs_one_put() {
+        let slot = presence();
+        let schedule = slot.schedule();
+        let jobs = run(vec![slot.clone()], 24);
+        let puts: Vec<u64> =
+            jobs.iter().filter(|(.., job)| *job == Job::Put).map(|(_, (_, epoch), _)| *epoch).collect();
+        let first = schedule.epoch_of(1_800_000_000_000);
+        let mut expected: Vec<u64> = (first..first + puts.len() as u64).collect();
+        expected.sort_unstable();
+        assert_eq!(puts, expected, "one put for each epoch, in order");
+        assert!((24..=26).contains(&puts.len()), "{}", puts.len());
+    }
+
+    #[test]
+    fn a_contact_slot_is_renewed_before_storing_nodes_forget_it() {
+        let puts: Vec<u64> =
+            run(vec![contact()], 24).into_iter().filter(|(.., job)| *job == Job::Put).map(|(hour, ..)| hour).collect();
+        assert!(puts.windows(2).all(|pair| pair[1] - pair[0] <= 2), "{puts:?}");
+        assert!(puts.len() <= 16, "{puts:?}");
+    }
+
+    #[test]
+    fn pair_slots_get_rarer_with_age() {
+        let puts = |age_days: u64| {
+            let since = 1_800_000_000_000 - age_days * 24 * HOUR_MS;
+            run(vec![pair(since)], 24).into_iter().filter(|(.., job)| *job == Job::Put).count()
+        };
+        assert!((24..=26).contains(&puts(0)));
+        assert!((5..=8).contains(&puts(5)), "{}", puts(5));
+        assert!((1..=4).contains(&puts(30)), "{}", puts(30));
+    }
+
+    #[test]
+    fn changed_addresses_are_put_once_after_they_settled() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (now, unix_ms) = (Instant::now(), 1_800_000_000_000);
+        let mut plan = Plan::default();
+        plan.set_slots(vec![presence()], now, unix_ms, &mut rng);
+        let jobs = plan.due(now);
+        assert_eq!(jobs.len(), 1);
+        plan.finished(&jobs[0].0, Outcome::Put { sequence: 1, version: 0, confirmed: true }, now);
+        assert_eq!(plan.status(), Status { wanted: 1, published: 1, confirmed: 1 });
+        plan.set_version(1, now);
+        plan.set_version(2, now);
+        assert!(plan.due(now + SETTLE).is_empty(), "not so soon after the last put");
+        let again = plan.due(now + MIN_PAUSE);
+        assert_eq!(again, [(jobs[0].0, Job::Put)]);
+        assert!(plan.due(now + MIN_PAUSE).is_empty(), "it runs");
+    }
+
+    #[test]
+    fn a_put_that_nobody_took_is_repeated_later_and_later_or_when_nodes_are_found() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut now = Instant::now();
+        let mut plan = Plan::default();
+        plan.set_slots(vec![presence()], now, 1_800_000_000_000, &mut rng);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            let jobs = plan.due(now);
+            plan.finished(&jobs[0].0, Outcome::Failed { seen: 0 }, now);
+            let next = plan.next_due().unwrap();
+            pauses.push(next - now);
+            now = next;
+        }
+        assert_eq!(pauses[..5], BACK_OFF);
+        let jobs = plan.due(now);
+        plan.finished(&jobs[0].0, Outcome::Failed { seen: 9_000_000_000_000 }, now);
+        assert!(plan.due(now).is_empty());
+        plan.hasten(now);
+        assert_eq!(plan.due(now).len(), 1);
+        assert_eq!(plan.next_sequence(&jobs[0].0, 1_800_000_000_000), 9_000_000_000_001);
+    }
+
+    #[test]
+    fn a_slot_that_is_no_longer_wanted_is_not_published_again() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (now, unix_ms) = (Instant::now(), 1_800_000_000_000);
+        let mut plan = Plan::default();
+        plan.set_slots(vec![presence(), contact()], now, unix_ms, &mut rng);
+        plan.set_slots(vec![contact()], now, unix_ms, &mut rng);
+        assert!(plan.due(now).iter().all(|((id, _), _)| id.kind() == "contact"));
+    }
+}
