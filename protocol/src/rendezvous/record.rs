@@ -81,8 +81,8 @@ pub enum RecordError {
     Owner,
 }
 
-/// What a storing node and every reader checks first: size, key, public key, signature. Gives the sequence; between
-/// two valid records at one key the higher sequence counts, and the one that is stored already if they are equal.
+/// What a storing node and every reader checks first: size, key, public key, signature. Gives the sequence; of two
+/// valid records at one key the one with the higher sequence counts (only the owner can make two with equal ones).
 pub fn verify_record(key: &[u8], value: &[u8]) -> Result<u64, RecordError> {
     let value: &[u8; RECORD_LEN] = value.try_into().map_err(|_| RecordError::Length(value.len()))?;
     let public: [u8; 32] = part(value, 0);

@@ -35,7 +35,7 @@ impl Side {
         let mut ephemeral = [0; 32];
         self.rng.clone().fill_bytes(&mut ephemeral);
         json!({
-            "root": self.root.public().to_string(), "device_seed": hex::encode(&*self.device.secret()),
+            "root": self.root.public().to_string(), "device_seed": hex::encode(*self.device.secret()),
             "ephemeral": hex::encode(ephemeral), "peer_id": hex::encode(self.peer.as_bytes()), "boot": self.boot,
             "certificate": hex::encode(self.certificate.encode()),
         })

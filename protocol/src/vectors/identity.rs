@@ -109,7 +109,7 @@ fn identity_vectors() {
             ],
             "kdf": [{
                 "label": "twocan/1 test", "key_material": "000102", "parts": ["ff"],
-                "out": hex::encode(&*domain::kdf("twocan/1 test", &[0, 1, 2], &[&[0xff]])),
+                "out": hex::encode(*domain::kdf("twocan/1 test", &[0, 1, 2], &[&[0xff]])),
             }],
             "roots": roots,
             "refused_phrases": [
