@@ -5,6 +5,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub mod backend;
+pub mod codec;
+pub mod device;
+pub mod jitter;
+pub mod meter;
+pub mod mixer;
+pub mod paced;
+pub mod packet;
+pub mod resample;
+pub mod source;
+pub mod stretch;
+pub mod synth;
+pub mod wav;
+
+#[cfg(not(target_os = "linux"))]
+mod cpal_host;
+#[cfg(target_os = "linux")]
+pub mod pulse;
+
 /// Samples per second of all sound inside.
 pub const SAMPLE_RATE: u32 = 48_000;
 

@@ -50,7 +50,6 @@ pub struct EncodedFrame {
 
 /// The RTP timestamp of something captured at `time_ns`, in ticks of `kind`; wraps at 32 bits as RTP does.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "RTP timestamps wrap at 32 bits (RFC 3550, 5.1)")]
 pub fn timestamp_of(kind: Kind, time_ns: u64) -> u32 {
     (u128::from(time_ns) * u128::from(kind.clock_rate()) / 1_000_000_000) as u32
 }

@@ -11,6 +11,7 @@
 pub mod audio;
 pub mod clock;
 pub mod frame;
+pub mod measure;
 pub mod session;
 pub mod video;
 

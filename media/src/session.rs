@@ -4,11 +4,29 @@
 //! sink. The session owns all threads; dropping or [`Session::stop`]ping it ends them. Outgoing audio begins the moment
 //! [`Incoming::Flow`] lets it, with sound that was captured just before, so that nothing waits for a device.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::audio::backend::{self, AudioBackend, AudioError};
+use crate::audio::codec::CodecError;
+use crate::audio::device::{Purpose, Report, Supervised};
+use crate::audio::jitter::JitterStats;
+use crate::audio::meter::Level;
+use crate::audio::paced::{Paced, STEP_SAMPLES};
+use crate::audio::source::SoundSource;
+use crate::audio::wav::WavSink;
 use crate::audio::{AudioSettings, AudioSink, AudioSource};
-use crate::frame::EncodedFrame;
+use crate::frame::{EncodedFrame, Kind};
 use crate::video::{self, VideoSink, VideoSource};
+
+pub mod sync;
+mod voice_in;
+mod voice_out;
+
+use sync::PlayoutClock;
+use voice_in::{Listener, VoiceIn};
+use voice_out::VoiceOut;
+pub use voice_out::VoiceOutStats;
 
 /// What a session is made of.
 #[derive(Debug)]
@@ -113,3 +131,303 @@ pub struct Problem {
 
 /// Where the threads of a session put what leaves it. It must not block for long: encoders wait for it.
 pub type Out = Arc<dyn Fn(Outgoing) + Send + Sync>;
+
+/// Frames that wait between a session and a slow owner ([`Session::start`]): two seconds of a video call. Then frames
+/// are dropped and counted.
+pub const OUT_QUEUE: usize = 256;
+
+/// Why a session cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Sound: a file that is no WAV file, or cannot be written. A missing device is no reason: it is a
+    /// [`Outgoing::Problem`], and the call goes on.
+    #[error(transparent)]
+    Audio(#[from] AudioError),
+    /// The codec refuses its settings.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Picture: a file that is none, or cannot be written.
+    #[error(transparent)]
+    Video(#[from] video::Error),
+    /// Two sound devices cannot play at once.
+    #[error("only one of the sinks for sound can be a device")]
+    TwoDevices,
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// How loud it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Levels {
+    /// What I say (also while muted).
+    pub input: Level,
+    /// What I hear.
+    pub output: Level,
+}
+
+/// What happened so far; counts only grow.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Voice that went out.
+    pub voice_out: VoiceOutStats,
+    /// Voice that came in: lost, concealed, delay.
+    pub voice_in: JitterStats,
+    /// Picture that went out, while there is a source.
+    pub video_out: Option<video::SenderStats>,
+    /// Picture that came in.
+    pub video_in: video::ReceiverStats,
+}
+
+/// A running session. Dropping it stops it; never drop it inside the [`Out`] function.
+pub struct Session {
+    voice_out: Arc<VoiceOut>,
+    voice_in: Arc<VoiceIn>,
+    clock: Arc<PlayoutClock>,
+    /// What drives capture and playback; stopped first.
+    drivers: Vec<Driver>,
+    picture_in: video::Receiver,
+    picture_out: Mutex<PictureOut>,
+    video_settings: video::Settings,
+    out: Out,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// Held only so that dropping it stops it.
+#[derive(Debug)]
+enum Driver {
+    Paced { _running: Paced },
+    Device { _running: Supervised },
+}
+
+#[derive(Default)]
+struct PictureOut {
+    sender: Option<video::Sender>,
+    flowing: bool,
+    bitrate: Option<u32>,
+}
+
+impl Session {
+    /// Starts everything; what leaves it comes out of the channel. If that is full, frames are dropped.
+    pub fn start(config: SessionConfig) -> Result<(Self, Receiver<Outgoing>), SessionError> {
+        let (tx, rx) = sync_channel(OUT_QUEUE);
+        let out: Out = Arc::new(move |outgoing| {
+            if let Err(TrySendError::Full(_)) = tx.try_send(outgoing) {
+                tracing::debug!("nobody takes what the session gives out");
+            }
+        });
+        Ok((Self::start_with(config, out)?, rx))
+    }
+
+    /// Starts everything; `out` is called with what leaves it, from the session's threads.
+    pub fn start_with(config: SessionConfig, out: Out) -> Result<Self, SessionError> {
+        Self::start_on(config, out, &backend::system())
+    }
+
+    /// Like [`Self::start_with`], on this sound system instead of the machine's own.
+    pub fn start_on(config: SessionConfig, out: Out, system: &Arc<dyn AudioBackend>) -> Result<Self, SessionError> {
+        // What can be wrong with files is found out before anything runs.
+        let source = SoundSource::open(&config.audio_in).map_err(AudioError::from)?;
+        let (speaker, listeners) = open_sinks(&config.audio_out)?;
+        let clock = Arc::new(PlayoutClock::default());
+        let voice_out = Arc::new(VoiceOut::new(&config.audio, config.muted, out.clone())?);
+        let voice_in = Arc::new(VoiceIn::new(listeners, clock.clone(), out.clone()));
+        let present = {
+            let clock = clock.clone();
+            Arc::new(move |stream, timestamp| clock.present_at(crate::now_ns(), stream, timestamp))
+        };
+        let picture_in = video::Receiver::start(config.video_out, present, out.clone())?;
+        let drivers =
+            vec![capture(source, voice_out.clone(), &out, system)?, playback(speaker, voice_in.clone(), &out, system)?];
+        let session = Self {
+            voice_out,
+            voice_in,
+            clock,
+            drivers,
+            picture_in,
+            picture_out: Mutex::default(),
+            video_settings: config.video,
+            out,
+        };
+        session.set_video(config.video_in)?;
+        Ok(session)
+    }
+
+    /// Hands in what came. Never blocks for long.
+    pub fn incoming(&self, incoming: Incoming) {
+        match incoming {
+            Incoming::Frame(frame) if frame.kind == Kind::Audio => self.voice_in.push(frame),
+            Incoming::Frame(frame) => self.picture_in.push(frame),
+            Incoming::Clock { stream, timestamp, sender_us } => self.clock.tie(stream, timestamp, sender_us),
+            Incoming::KeyFrameRequest => {
+                if let Some(sender) = &self.picture_out().sender {
+                    sender.request_key();
+                }
+            }
+            Incoming::Feedback { target_bitrate, loss, rtt_ms: _ } => {
+                let bitrate = self.voice_out.feedback(target_bitrate, loss).min(self.video_settings.max_bitrate);
+                let mut picture = self.picture_out();
+                picture.bitrate = Some(bitrate);
+                if let Some(sender) = &picture.sender {
+                    sender.set_bitrate(bitrate);
+                }
+            }
+            Incoming::Flow { audio, video } => {
+                self.voice_out.set_flow(audio);
+                let mut picture = self.picture_out();
+                picture.flowing = video;
+                if let Some(sender) = &picture.sender {
+                    sender.set_on(video);
+                }
+            }
+        }
+    }
+
+    /// Muted people send silence, so that the call sees that they are there.
+    pub fn set_muted(&self, muted: bool) {
+        self.voice_out.set_muted(muted);
+    }
+
+    /// Whether muted.
+    #[must_use]
+    pub fn muted(&self) -> bool {
+        self.voice_out.muted()
+    }
+
+    /// Sends the picture of this source from now on, or none. An error leaves the picture off.
+    pub fn set_video(&self, source: Option<VideoSource>) -> Result<(), SessionError> {
+        // The old source closes first: it may be the same camera.
+        let old = self.picture_out().sender.take();
+        drop(old);
+        let Some(source) = source else { return Ok(()) };
+        let sender = video::Sender::start(source, self.video_settings.clone(), self.out.clone())?;
+        let mut picture = self.picture_out();
+        if let Some(bitrate) = picture.bitrate {
+            sender.set_bitrate(bitrate);
+        }
+        sender.set_on(picture.flowing);
+        picture.sender = Some(sender);
+        Ok(())
+    }
+
+    /// A look at the own picture, if there is one.
+    #[must_use]
+    pub fn preview(&self) -> Option<video::Tap> {
+        self.picture_out().sender.as_ref().map(video::Sender::preview)
+    }
+
+    /// How loud it is now.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        Levels { input: self.voice_out.level(), output: self.voice_in.level() }
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            voice_out: self.voice_out.stats(),
+            voice_in: self.voice_in.stats(),
+            video_out: self.picture_out().sender.as_ref().map(video::Sender::stats),
+            video_in: self.picture_in.stats(),
+        }
+    }
+
+    /// Ends everything, completes files, and says how it went.
+    pub fn stop(self) -> Stats {
+        self.stats()
+    }
+
+    fn picture_out(&self) -> std::sync::MutexGuard<'_, PictureOut> {
+        self.picture_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.voice_out.set_flow(false);
+        self.drivers.clear();
+        self.voice_in.finish();
+    }
+}
+
+/// Tells the owner when a device breaks and when it works again.
+fn report(part: Part, out: &Out) -> Report {
+    let out = out.clone();
+    Arc::new(move |trouble| {
+        out(match trouble {
+            Some(error) => Outgoing::Problem(Problem { part, text: error.to_string(), retrying: true }),
+            None => Outgoing::Solved(part),
+        });
+    })
+}
+
+fn capture(
+    source: SoundSource,
+    voice: Arc<VoiceOut>,
+    out: &Out,
+    system: &Arc<dyn AudioBackend>,
+) -> Result<Driver, SessionError> {
+    let mut source = match source {
+        SoundSource::Device(device) => {
+            let take = Arc::new(move |samples: &[f32]| voice.captured(samples));
+            let report = report(Part::AudioIn, out);
+            let running = Supervised::start(system.clone(), device, Purpose::Capture(take), report)?;
+            return Ok(Driver::Device { _running: running });
+        }
+        other => other,
+    };
+    // A source without a clock of its own begins with a whole frame, so that sending can begin at once.
+    let mut piece = vec![0.0; 2 * STEP_SAMPLES];
+    let work = move |_| {
+        source.fill(&mut piece);
+        voice.captured(&piece);
+        piece.truncate(STEP_SAMPLES);
+    };
+    Ok(Driver::Paced { _running: Paced::start("sound-in", work)? })
+}
+
+fn playback(
+    speaker: Option<Option<String>>,
+    voice: Arc<VoiceIn>,
+    out: &Out,
+    system: &Arc<dyn AudioBackend>,
+) -> Result<Driver, SessionError> {
+    if let Some(device) = speaker {
+        let fill = Arc::new(move |samples: &mut [f32], latency| voice.fill(samples, latency));
+        let report = report(Part::AudioOut, out);
+        let running = Supervised::start(system.clone(), device, Purpose::Playback(fill), report)?;
+        return Ok(Driver::Device { _running: running });
+    }
+    let mut scratch = [0.0; STEP_SAMPLES];
+    let work = move |_| voice.fill(&mut scratch, std::time::Duration::ZERO);
+    Ok(Driver::Paced { _running: Paced::start("sound-out", work)? })
+}
+
+/// The device among the sinks (if any: its name, if it has one), and everything else that listens.
+fn open_sinks(sink: &AudioSink) -> Result<(Option<Option<String>>, Vec<Listener>), SessionError> {
+    let (mut device, mut listeners) = (None, Vec::new());
+    let mut todo = vec![sink];
+    while let Some(sink) = todo.pop() {
+        match sink {
+            AudioSink::Device(_) if device.is_some() => return Err(SessionError::TwoDevices),
+            AudioSink::Device(name) => device = Some(name.clone()),
+            AudioSink::Wav(path) => {
+                listeners.push(Listener::Wav(Some(WavSink::create(path).map_err(AudioError::from)?)));
+            }
+            AudioSink::Null => {}
+            AudioSink::Tap(tap) => listeners.push(Listener::Tap(tap.clone())),
+            AudioSink::Both(a, b) => todo.extend([&**b, &**a]),
+        }
+    }
+    Ok((device, listeners))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Two sessions joined back to back: what one says, the other hears.
+
+use super::*;
+use crate::audio::{CaptureTap, Tap};
+use crate::measure::DelayProbe;
+use std::sync::Condvar;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+/// Enough for a machine that does ten other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Both ends of one direction, and a bell that rings when something was heard.
+#[derive(Clone, Default)]
+struct Probe(Arc<(Mutex<DelayProbe>, Condvar)>);
+
+impl Probe {
+    fn sent(&self) -> CaptureTap {
+        let probe = self.clone();
+        CaptureTap(Arc::new(move |time, samples| probe.0.0.lock().unwrap().sent.push(time, samples)))
+    }
+
+    fn received(&self) -> Tap {
+        let probe = self.clone();
+        Arc::new(move |time, samples| {
+            probe.0.0.lock().unwrap().received.push(time, samples);
+            probe.0.1.notify_all();
+        })
+    }
+
+    /// Waits until so much was heard since the first sound.
+    fn wait_heard(&self, heard: Duration) -> DelayProbe {
+        let deadline = Instant::now() + PATIENCE;
+        let mut probe = self.0.0.lock().unwrap();
+        loop {
+            let since = probe.received.first_sound_ns().map_or(0, |first| crate::now_ns().saturating_sub(first));
+            if u128::from(since) > heard.as_nanos() {
+                return probe.clone();
+            }
+            assert!(Instant::now() < deadline, "nothing was heard in {PATIENCE:?}");
+            probe = self.0.1.wait_timeout(probe, Duration::from_secs(1)).unwrap().0;
+        }
+    }
+}
+
+fn config(audio_in: AudioSource, audio_out: AudioSink) -> SessionConfig {
+    SessionConfig {
+        audio_in,
+        audio_out,
+        muted: false,
+        audio: AudioSettings::default(),
+        video_in: None,
+        video_out: VideoSink::Null,
+        video: video::Settings::default(),
+    }
+}
+
+/// Carries what comes out of one session into the other until the first is gone; gives back all but the frames.
+fn carry(from: Receiver<Outgoing>, to: &Session, stop: &std::sync::atomic::AtomicBool) -> Vec<Outgoing> {
+    let mut others = Vec::new();
+    loop {
+        match from.recv_timeout(Duration::from_millis(20)) {
+            Ok(Outgoing::Frame(frame)) => to.incoming(Incoming::Frame(EncodedFrame { stream: 1, ..frame })),
+            Ok(other) => others.push(other),
+            Err(RecvTimeoutError::Timeout) if stop.load(std::sync::atomic::Ordering::Acquire) => return others,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return others,
+        }
+    }
+}
+
+#[test]
+fn what_one_says_the_other_hears() {
+    let probe = Probe::default();
+    let mut alice = config(AudioSource::Speech { seed: 1 }, AudioSink::Null);
+    alice.audio.capture_tap = Some(probe.sent());
+    let (alice, from_alice) = Session::start(alice).unwrap();
+    let (bob, from_bob) = Session::start(config(AudioSource::Silence, AudioSink::Tap(probe.received()))).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (heard, others) = std::thread::scope(|scope| {
+        let to_bob = scope.spawn(|| carry(from_alice, &bob, &stop));
+        let to_alice = scope.spawn(|| carry(from_bob, &alice, &stop));
+        alice.incoming(Incoming::Flow { audio: true, video: false });
+        let heard = probe.wait_heard(Duration::from_secs(4));
+        stop.store(true, std::sync::atomic::Ordering::Release);
+        to_bob.join().unwrap();
+        (heard, to_alice.join().unwrap())
+    });
+    let report = heard.report().expect("the speech is found");
+    println!("{report:?}\n{:?}", bob.stats().voice_in);
+    assert!(report.similarity > 0.8, "{report:?}");
+    assert!(report.found * 10 >= report.looked_for * 8, "{report:?}");
+    assert_eq!(bob.stats().voice_in.refused, 0);
+    assert!(alice.levels().input.rms_db > -100.0);
+    assert!(others.iter().any(|other| matches!(other, Outgoing::Playout { .. })), "playout is reported: {others:?}");
+    let stats = alice.stop();
+    assert!(stats.voice_out.sent > 100, "{stats:?}");
+}
+
+#[test]
+fn a_muted_person_is_not_heard_but_is_there() {
+    let probe = Probe::default();
+    let mut alice = config(AudioSource::Speech { seed: 2 }, AudioSink::Null);
+    alice.muted = true;
+    let (alice, from_alice) = Session::start(alice).unwrap();
+    let (bob, _from_bob) = Session::start(config(AudioSource::Silence, AudioSink::Tap(probe.received()))).unwrap();
+    alice.incoming(Incoming::Flow { audio: true, video: false });
+    let mut frames = 0;
+    let mut carry_frames = |wanted: u32| {
+        while frames < wanted {
+            if let Outgoing::Frame(frame) = from_alice.recv_timeout(PATIENCE).expect("packets go on") {
+                bob.incoming(Incoming::Frame(frame));
+                frames += 1;
+            }
+        }
+    };
+    carry_frames(20);
+    assert!(probe.0.0.lock().unwrap().received.first_sound_ns().is_none(), "nothing is heard");
+    assert!(alice.muted() && alice.levels().input.rms_db > -60.0, "but the meter shows it");
+    alice.set_muted(false);
+    carry_frames(120);
+    probe.wait_heard(Duration::ZERO);
+}
+
+#[test]
+fn a_call_is_recorded_and_a_file_is_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let (said, heard) = (folder.path().join("said.wav"), folder.path().join("heard.wav"));
+    let mut speech = vec![0.0; 96_000];
+    crate::audio::synth::Synth::fill(&mut crate::audio::synth::Speech::new(3), &mut speech);
+    let mut writer = WavSink::create(&said).unwrap();
+    writer.write(&speech).unwrap();
+    writer.finish().unwrap();
+
+    let probe = Probe::default();
+    let both = AudioSink::Both(Box::new(AudioSink::Wav(heard.clone())), Box::new(AudioSink::Tap(probe.received())));
+    let (alice, from_alice) =
+        Session::start(config(AudioSource::Wav { path: said.clone(), repeat: false }, AudioSink::Null)).unwrap();
+    let (bob, _from_bob) = Session::start(config(AudioSource::Silence, both)).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| carry(from_alice, &bob, &stop));
+        alice.incoming(Incoming::Flow { audio: true, video: false });
+        probe.wait_heard(Duration::from_secs(2));
+        stop.store(true, std::sync::atomic::Ordering::Release);
+    });
+    bob.stop();
+    let mut comparison = DelayProbe::default();
+    let mut recorded = crate::audio::wav::WavSource::open(&heard, false).unwrap();
+    let mut piece = vec![0.0; 480];
+    for (i, sent) in speech.chunks(480).enumerate() {
+        let time = i as u64 * 10_000_000;
+        comparison.sent.push(time, sent);
+        recorded.fill(&mut piece);
+        comparison.received.push(time, &piece);
+    }
+    let report = comparison.report().expect("the file is in the recording");
+    assert!(report.similarity > 0.8 && report.found > 5, "{report:?}");
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("no.wav");
+    std::fs::write(&path, "not a sound").unwrap();
+    let out: Out = Arc::new(|_| ());
+    let start = |audio_in, audio_out| Session::start_with(config(audio_in, audio_out), out.clone()).unwrap_err();
+    let error = start(AudioSource::Wav { path: path.clone(), repeat: true }, AudioSink::Null);
+    assert!(error.to_string().contains("no.wav is no WAV file"), "{error}");
+    let error = start(AudioSource::Silence, AudioSink::Wav(folder.path().join("none/out.wav")));
+    assert!(error.to_string().contains("cannot write"), "{error}");
+    let two = AudioSink::Both(Box::new(AudioSink::Device(None)), Box::new(AudioSink::Device(None)));
+    assert!(matches!(start(AudioSource::Silence, two), SessionError::TwoDevices));
+}
+
+#[test]
+fn hostile_input_does_not_stop_a_session() {
+    let (session, _out) = Session::start(config(AudioSource::Silence, AudioSink::Null)).unwrap();
+    for i in 0..5_000_u32 {
+        let kind = if i % 3 == 0 { Kind::Video } else { Kind::Audio };
+        session.incoming(Incoming::Frame(EncodedFrame {
+            kind,
+            key: i % 5 == 0,
+            gap: i % 7 == 0,
+            restart: i % 11 == 0,
+            layer: 200,
+            stream: i as u16,
+            sequence: i.wrapping_mul(0x9e37_79b9),
+            timestamp: i.wrapping_mul(0x85eb_ca6b),
+            time_ns: u64::MAX - u64::from(i),
+            payload: vec![i as u8; (i % 300) as usize],
+        }));
+        session.incoming(Incoming::Clock { stream: i as u16, timestamp: i, sender_us: u64::MAX });
+    }
+    session.incoming(Incoming::Feedback { target_bitrate: 0, loss: f64::INFINITY, rtt_ms: Some(f64::NAN) });
+    session.incoming(Incoming::KeyFrameRequest);
+    assert!(session.stop().voice_in.received > 0);
+}
