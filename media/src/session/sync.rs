@@ -69,7 +69,7 @@ impl PlayoutClock {
         let spoken = sender_ns(Kind::Audio, audio.timestamp, audio_stamp, audio_us);
         let show = i128::from(audio.heard_ns) + captured - spoken;
         let wait = show - i128::from(now_ns);
-        if wait > MAX_WAIT_NS || wait < -MAX_LATE_NS {
+        if !(-MAX_LATE_NS..=MAX_WAIT_NS).contains(&wait) {
             return None;
         }
         u64::try_from(show).ok()
