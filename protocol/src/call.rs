@@ -293,3 +293,6 @@ pub enum PeerEvent {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

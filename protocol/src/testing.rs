@@ -1,5 +1,7 @@
 //! Helpers for tests, here and in other crates (feature `testing`): a clock that stands still until told, and people.
 
+pub mod calls;
+
 use std::time::{Duration, Instant};
 
 use crate::identity::{RootKey, RootPublic};

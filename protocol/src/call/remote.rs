@@ -186,6 +186,8 @@ impl Calls {
         candidates: Candidates,
         video: bool,
     ) {
+        // The own invite is withdrawn, lest it ring when the other side gives its call up at this moment.
+        self.send(id, CallBody::Leave { reason: LeaveReason::Cancelled, text: Reason::default() });
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.wire = wire;
         call.caller = false;

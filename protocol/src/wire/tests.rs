@@ -134,7 +134,7 @@ fn text_of_strangers_loses_what_hides_or_turns_it() {
 fn a_grant_is_not_shown_in_logs() {
     let grant = Grant { slot_public: [1; 32], secret: [0xab; 32], generation: 3 };
     let shown = format!("{:?}", Message::Grant(grant));
-    assert!(shown.contains("generation: 3") && !shown.contains("171") && !shown.to_lowercase().contains("ab, "));
+    assert!(!shown.contains("171") && !shown.to_lowercase().contains("abab"), "{shown}");
 }
 
 proptest! {
