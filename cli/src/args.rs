@@ -1,0 +1,407 @@
+//! The command line: every command with its arguments. The words here are the interface; `docs/cli.md` explains them.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Calls between friends without servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "twocan",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Start with `twocan up`, then `twocan id`. `twocan demo` shows a whole call on this machine.\n\
+                  `twocan help exit-codes` lists the exit codes."
+)]
+pub struct Args {
+    /// Folder of the node: identity, friends, settings (default: ~/.local/share/twocan)
+    #[arg(long, global = true, value_name = "DIR", env = "TWOCAN_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the node in the background
+    Up {
+        /// Seconds to wait until it answers
+        #[arg(long, default_value_t = 15, value_name = "SECONDS")]
+        wait: u64,
+    },
+    /// Stop the node
+    Down,
+    /// How the node is; or set what friends see: available, dnd, invisible
+    Status {
+        /// The new availability
+        availability: Option<Availability>,
+    },
+    /// My address, to hand out
+    Id(Id),
+    /// My name as friends see it, or a new one
+    Name {
+        /// The new name (at most 64 characters)
+        name: Option<String>,
+    },
+    /// Ask somebody to be a friend; delivered now or when they are next online
+    Add(Add),
+    /// What strangers asked
+    Requests,
+    /// Accept a request
+    Accept {
+        /// Whose: name or beginning of the id; not needed if there is only one
+        who: Option<String>,
+        /// A name to show here
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Decline a ringing call, or a request
+    Decline(Decline),
+    /// Block somebody: a request, a friend, an id or an address. Silent for them
+    Block {
+        /// Whom
+        who: String,
+    },
+    /// Lift a block
+    Unblock {
+        /// Id, or its beginning, as `twocan blocked` lists it
+        id: String,
+    },
+    /// Who is blocked
+    Blocked,
+    /// Friends: who is there; or everything about one
+    Friends {
+        /// Only this one, with the safety words
+        who: Option<String>,
+    },
+    /// Give a friend another name here
+    Rename {
+        /// Who: name, or beginning of the id
+        who: String,
+        /// The new name
+        name: String,
+    },
+    /// Compare the safety words by voice, and remember that they are right
+    Verify {
+        /// Who
+        who: String,
+        /// They are the same; do not ask
+        #[arg(long, conflicts_with = "undo")]
+        yes: bool,
+        /// Forget that they were compared
+        #[arg(long)]
+        undo: bool,
+    },
+    /// End a friendship, or withdraw a request
+    Remove {
+        /// Who
+        who: String,
+    },
+    /// Call a friend
+    Call {
+        /// Who: name, beginning of the id, or address
+        who: String,
+        /// Devices
+        #[command(flatten)]
+        media: Media,
+    },
+    /// Answer a ringing call, or take over one that runs in another client (`--take`)
+    Answer {
+        /// Whose, if several ring
+        who: Option<String>,
+        /// Take the seat of a running call from wherever it is
+        #[arg(long)]
+        take: bool,
+        /// Devices
+        #[command(flatten)]
+        media: Media,
+    },
+    /// Wait for calls: ring here and answer by key
+    Listen(Listen),
+    /// End a call, or give up calling
+    Hangup(Whose),
+    /// Mute the microphone
+    Mute(Whose),
+    /// Unmute the microphone
+    Unmute(Whose),
+    /// Send video, or stop sending it
+    Video {
+        /// On or off
+        switch: Switch,
+        /// Whose
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Put a call on hold
+    Hold(Whose),
+    /// Take a call off hold
+    Resume(Whose),
+    /// Running calls and the history
+    Calls {
+        /// Only calls that were missed
+        #[arg(long)]
+        missed: bool,
+        /// How many of the history
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        limit: usize,
+    },
+    /// Everything that happens, as JSON lines
+    Events,
+    /// Open a node that is under a passphrase
+    Unlock,
+    /// Put the keys under a passphrase
+    Passphrase {
+        /// Take the passphrase off
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Write an encrypted backup: identity, friends, settings
+    Backup {
+        /// The file; it must not exist yet
+        file: PathBuf,
+    },
+    /// Show the 24 words that are the identity
+    Phrase,
+    /// Get an identity back: from a backup file, or from the 24 words (asked for). Before `twocan up`
+    Restore {
+        /// The backup file; without it the words are asked for
+        file: Option<PathBuf>,
+    },
+    /// Write a redacted file for a bug report: no keys, names, addresses
+    Report {
+        /// The file; it must not exist yet. `-` is standard output
+        file: PathBuf,
+    },
+    /// Look for what stands in the way
+    Doctor,
+    /// Look a friend or an address up in the DHT afresh
+    #[command(hide = true)]
+    Lookup {
+        /// Friend or address
+        whom: String,
+    },
+    /// Watch a whole call on this machine: three nodes, from nothing to talking, with measurements
+    Demo(Demo),
+    /// Measure
+    Bench {
+        /// What
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Help about a command, or `exit-codes`
+    Help {
+        /// The command
+        topic: Option<String>,
+    },
+}
+
+/// Own availability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Availability {
+    /// Calls ring
+    Available,
+    /// Do not disturb: calls are declined at once, and listed as missed
+    Dnd,
+    /// Friends see you as offline
+    Invisible,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+/// My address.
+#[derive(Debug, ClapArgs)]
+pub struct Id {
+    /// What to do instead of showing it
+    #[command(subcommand)]
+    pub action: Option<IdAction>,
+    /// Draw it as a QR code, too
+    #[arg(long)]
+    pub qr: bool,
+    /// As a twocan: URI, with hints where to find the network
+    #[arg(long)]
+    pub uri: bool,
+}
+
+/// What to do with the address.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum IdAction {
+    /// Make a new contact token: the old address stops working for strangers, friends stay
+    Rotate,
+}
+
+/// Asks somebody to be a friend.
+#[derive(Debug, ClapArgs)]
+pub struct Add {
+    /// Their address: twocan1… or twocan:…
+    pub address: String,
+    /// A name to show here
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A line about yourself for them (at most 280 characters)
+    #[arg(long, short)]
+    pub message: Option<String>,
+    /// Wait until it was delivered and answered
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Declines.
+#[derive(Debug, ClapArgs)]
+pub struct Decline {
+    /// Who: name, or beginning of the id. Without: the call that rings, else the only request
+    pub who: Option<String>,
+    /// A line for the caller
+    #[arg(long, conflicts_with = "request")]
+    pub text: Option<String>,
+    /// A call is meant
+    #[arg(long, conflicts_with = "request")]
+    pub call: bool,
+    /// A request is meant
+    #[arg(long)]
+    pub request: bool,
+}
+
+/// Whose call.
+#[derive(Debug, ClapArgs)]
+pub struct Whose {
+    /// The friend's name, or the beginning of the call's id; not needed if there is only one
+    pub who: Option<String>,
+}
+
+/// Waits for calls.
+#[derive(Debug, ClapArgs)]
+pub struct Listen {
+    /// Answer every call at once (microphone and all), without asking
+    #[arg(long)]
+    pub auto_answer: bool,
+    /// End after the first call
+    #[arg(long)]
+    pub once: bool,
+    /// Devices
+    #[command(flatten)]
+    pub media: Media,
+}
+
+/// Devices, or what stands for them.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Media {
+    /// Send video from the start
+    #[arg(long)]
+    pub video: bool,
+    /// Sound to send: `device`, `device:NAME`, a WAV file, `tone`, `speech`, `silence`
+    #[arg(long, value_name = "SOURCE", default_value = "device")]
+    pub audio_in: String,
+    /// Where to play the friend's sound: `device`, `device:NAME`, a WAV file, `none`
+    #[arg(long, value_name = "SINK", default_value = "device")]
+    pub audio_out: String,
+    /// Picture to send: `camera`, `camera:/dev/videoN`, a .y4m or .ivf file, `moving`
+    #[arg(long, value_name = "SOURCE", default_value = "camera")]
+    pub video_in: String,
+    /// Where to show the friend's picture: `window`, a .y4m file, `none`
+    #[arg(long, value_name = "SINK", default_value = "window")]
+    pub video_out: String,
+    /// Hang up after this long
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// No live line and no keys, only what changes
+    #[arg(long)]
+    pub no_live: bool,
+}
+
+/// The demo.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Demo {
+    /// How long to talk
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub seconds: u64,
+    /// Call this often and print medians
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub calls: u32,
+    /// Seconds to watch the idle nodes' traffic
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle: u64,
+    /// Sound to send instead of synthetic speech (WAV)
+    #[arg(long, value_name = "FILE")]
+    pub audio_in: Option<PathBuf>,
+    /// Picture to send instead of the synthetic one (Y4M)
+    #[arg(long, value_name = "FILE")]
+    pub video_in: Option<PathBuf>,
+    /// Keep homes, logs and results in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Sound only
+    #[arg(long)]
+    pub no_video: bool,
+}
+
+/// What to measure.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Bench {
+    /// Calls one after the other: medians, 95th percentiles, failures
+    Calls {
+        /// How many
+        #[arg(default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        calls: u32,
+        /// How long each lasts once both hear each other, milliseconds
+        #[arg(long, default_value_t = 300, value_name = "MS")]
+        talk_ms: u64,
+        /// Sound only
+        #[arg(long)]
+        no_video: bool,
+        /// Keep homes and logs in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// From nothing to friends, again and again: first start, request, link, lookup, relink
+    Setup {
+        /// How often
+        #[arg(default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        runs: u32,
+        /// Keep homes and logs in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// What it costs to be online: traffic, memory and CPU of an idle node with one friend
+    Idle {
+        /// How long to watch; an hour contains one epoch turn
+        #[arg(default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+        seconds: u64,
+        /// Keep homes and logs in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_follow_the_command() {
+        let args = Args::try_parse_from(["twocan", "friends", "--json", "--home", "/h"]).unwrap();
+        assert!(args.json && args.home == Some("/h".into()));
+    }
+}

@@ -1,0 +1,257 @@
+//! The bridge between a seat and a session: frames of the node's media channel to the codecs and devices, and back.
+//!
+//! Started by [`Bridge::start`] on a session that already runs; one task carries both directions and ends with the
+//! channel. What the session gives out passes a bounded queue without blocking an encoder: when the node does not
+//! read, frames are dropped here and counted, and a picture stream goes on with the next key frame.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use twocan_control::{MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage};
+use twocan_media::session::{Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
+use twocan_media::{EncodedFrame, Kind};
+
+/// What a session gives out waits here until the bridge takes it: a second of audio and video. More means that the
+/// bridge stands still, and old frames are worthless in a call.
+const QUEUE: usize = 96;
+
+/// A session and what it gives out.
+#[derive(Debug)]
+pub struct Voice {
+    /// The session itself, for levels, mute and the like.
+    pub session: Arc<Session>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Why a bridge ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The node said that the call is over.
+    Over,
+    /// The channel closed: the seat or the node is lost.
+    Lost,
+}
+
+/// What the bridge noticed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// A part of the session does not work.
+    Problem(Problem),
+    /// It works again.
+    Solved(twocan_media::session::Part),
+}
+
+/// Frames carried, for the demo's table.
+#[derive(Debug, Default)]
+pub struct Counters {
+    audio_out: AtomicU64,
+    audio_in: AtomicU64,
+    video_out: AtomicU64,
+    video_in: AtomicU64,
+}
+
+impl Counters {
+    /// Audio frames given to the node.
+    pub fn audio_out(&self) -> u64 {
+        self.audio_out.load(Ordering::Relaxed)
+    }
+
+    /// Audio frames taken from the node.
+    pub fn audio_in(&self) -> u64 {
+        self.audio_in.load(Ordering::Relaxed)
+    }
+
+    /// Video frames given to the node.
+    pub fn video_out(&self) -> u64 {
+        self.video_out.load(Ordering::Relaxed)
+    }
+
+    /// Video frames taken from the node.
+    pub fn video_in(&self) -> u64 {
+        self.video_in.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, kind: MediaKind, out: bool) {
+        let counter = match (kind, out) {
+            (MediaKind::Audio, true) => &self.audio_out,
+            (MediaKind::Audio, false) => &self.audio_in,
+            (MediaKind::Video, true) => &self.video_out,
+            (MediaKind::Video, false) => &self.video_in,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Voice {
+    /// Starts a session whose output goes into a bounded queue.
+    ///
+    /// # Errors
+    /// What the session failed with: a device or file that cannot be used.
+    pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        let (tx, outgoing) = mpsc::channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        let out = Arc::new(move |item| {
+            if tx.try_send(item).is_err() {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let session = Session::start_with(config, out)?;
+        Ok(Self { session: Arc::new(session), outgoing, dropped })
+    }
+
+    /// Carries frames between the session and the channel until the channel ends. Cancel-safe in the sense that a
+    /// dropped future leaves the session running, ready for the next channel.
+    pub async fn carry(&mut self, channel: MediaChannel, notes: &mpsc::Sender<Note>, counters: &Counters) -> End {
+        let MediaChannel { tx, mut rx } = channel;
+        // What was encoded before this channel existed is old.
+        while self.outgoing.try_recv().is_ok() {}
+        let mut wait_for_key = false;
+        loop {
+            tokio::select! {
+                message = rx.recv() => match message {
+                    None => return End::Lost,
+                    Some(MediaMessage::Control(MediaControl::Ended)) => return End::Over,
+                    Some(MediaMessage::Frame(frame)) => {
+                        counters.count(frame.kind, false);
+                        self.session.incoming(Incoming::Frame(from_node(frame)));
+                    }
+                    Some(MediaMessage::Control(control)) => {
+                        if let Some(incoming) = told(control) {
+                            self.session.incoming(incoming);
+                        }
+                    }
+                },
+                item = self.outgoing.recv() => match item {
+                    // The session is gone; the channel is told by dropping it.
+                    None => return End::Lost,
+                    Some(Outgoing::Frame(frame)) => {
+                        let (video, key) = (frame.kind == Kind::Video, frame.key);
+                        if video && wait_for_key && !key {
+                            continue;
+                        }
+                        let frame = to_node(frame);
+                        let kind = frame.kind;
+                        match tx.try_send(MediaMessage::Frame(frame)) {
+                            Ok(()) => {
+                                counters.count(kind, true);
+                                wait_for_key &= !(video && key);
+                            }
+                            Err(mpsc::error::TrySendError::Closed(_)) => return drain(&mut rx).await,
+                            Err(mpsc::error::TrySendError::Full(_)) => {
+                                self.dropped.fetch_add(1, Ordering::Relaxed);
+                                if video && !wait_for_key {
+                                    wait_for_key = true;
+                                    self.session.incoming(Incoming::KeyFrameRequest);
+                                }
+                            }
+                        }
+                    }
+                    Some(Outgoing::NeedKeyFrame { stream }) => say(&tx, MediaControl::NeedKeyFrame { stream }),
+                    Some(Outgoing::Playout { concealed, delay_ms }) => {
+                        say(&tx, MediaControl::Playout { concealed, delay_ms });
+                    }
+                    Some(Outgoing::Problem(problem)) => note(notes, Note::Problem(problem)),
+                    Some(Outgoing::Solved(part)) => note(notes, Note::Solved(part)),
+                    Some(_) => {}
+                },
+            }
+        }
+    }
+
+    /// Frames that were dropped because the node or this bridge did not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The last words of a channel whose sending half is closed: it may still say that the call is over.
+async fn drain(rx: &mut mpsc::Receiver<MediaMessage>) -> End {
+    while let Some(message) = rx.recv().await {
+        if message == MediaMessage::Control(MediaControl::Ended) {
+            return End::Over;
+        }
+    }
+    End::Lost
+}
+
+fn say(tx: &mpsc::Sender<MediaMessage>, control: MediaControl) {
+    // A full queue means that the node does not read; the word will be outdated when it does.
+    let _ = tx.try_send(MediaMessage::Control(control));
+}
+
+fn note(notes: &mpsc::Sender<Note>, note: Note) {
+    // Nobody may be listening to notes (the demo); the call goes on all the same.
+    let _ = notes.try_send(note);
+}
+
+fn told(control: MediaControl) -> Option<Incoming> {
+    match control {
+        MediaControl::Flow { audio, video } => Some(Incoming::Flow { audio, video }),
+        MediaControl::Feedback { target_bitrate, loss, rtt_ms } => Some(Incoming::Feedback { target_bitrate, loss, rtt_ms }),
+        MediaControl::KeyFrameRequest => Some(Incoming::KeyFrameRequest),
+        MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),
+        _ => None,
+    }
+}
+
+fn to_node(frame: EncodedFrame) -> MediaFrame {
+    MediaFrame {
+        kind: match frame.kind {
+            Kind::Audio => MediaKind::Audio,
+            Kind::Video => MediaKind::Video,
+        },
+        key: frame.key,
+        gap: frame.gap,
+        restart: frame.restart,
+        layer: frame.layer,
+        stream: frame.stream,
+        sequence: frame.sequence,
+        timestamp: frame.timestamp,
+        time_ns: frame.time_ns,
+        payload: Bytes::from(frame.payload),
+    }
+}
+
+fn from_node(frame: MediaFrame) -> EncodedFrame {
+    EncodedFrame {
+        kind: match frame.kind {
+            MediaKind::Audio => Kind::Audio,
+            MediaKind::Video => Kind::Video,
+        },
+        key: frame.key,
+        gap: frame.gap,
+        restart: frame.restart,
+        layer: frame.layer,
+        stream: frame.stream,
+        sequence: frame.sequence,
+        timestamp: frame.timestamp,
+        time_ns: frame.time_ns,
+        payload: frame.payload.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_from_the_node_as_it_went() {
+        let frame = EncodedFrame {
+            kind: Kind::Video,
+            key: true,
+            gap: false,
+            restart: true,
+            layer: 1,
+            stream: 3,
+            sequence: 9,
+            timestamp: 90_000,
+            time_ns: 5,
+            payload: vec![1, 2, 3],
+        };
+        assert_eq!(from_node(to_node(frame.clone())), frame);
+    }
+}

@@ -1,0 +1,100 @@
+//! What each command does, a file per noun. Commands that need a node run on any [`Handle`]; the few that come before
+//! one are separate.
+
+pub mod backup;
+pub mod calls;
+pub mod events;
+pub mod friends;
+pub mod help;
+pub mod identity;
+pub mod listen;
+pub mod node;
+pub mod requests;
+pub mod talk;
+
+use std::path::PathBuf;
+
+use twocan_control::{Client, Handle, paths};
+
+use crate::args::{Args, Command};
+use crate::exit::{Exit, Failure};
+use crate::output::Out;
+
+/// Runs the command of `args`.
+///
+/// # Errors
+/// What the command failed with; the caller tells it and ends with its exit code.
+pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
+    let home = home(args.home);
+    match args.command {
+        Command::Completions { shell } => help::completions(shell, out),
+        Command::Help { topic } => help::help(topic.as_deref(), out),
+        Command::Demo(demo) => crate::demo::run(demo, out).await,
+        Command::Bench { what } => crate::demo::bench::run(what, out).await,
+        Command::Up { wait } => node::up(&home?, wait, out).await,
+        Command::Down => node::down(&home?, out).await,
+        Command::Restore { file } => backup::restore(&home?, file.as_deref(), out),
+        command => {
+            let client = Client::connect(&home?).await?;
+            on(&client, command, out).await
+        }
+    }
+}
+
+/// Runs a command that needs a node, on that node.
+///
+/// # Errors
+/// What the command failed with.
+pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<Exit, Failure> {
+    match command {
+        Command::Status { availability } => node::status(node, availability, out).await,
+        Command::Unlock => node::unlock(node, out).await,
+        Command::Passphrase { remove } => node::passphrase(node, remove, out).await,
+        Command::Report { file } => node::report(node, &file, out).await,
+        Command::Doctor => node::doctor(node, out).await,
+        Command::Id(id) => identity::id(node, &id, out).await,
+        Command::Name { name } => identity::name(node, name, out).await,
+        Command::Phrase => identity::phrase(node, out).await,
+        Command::Backup { file } => backup::backup(node, &file, out).await,
+        Command::Add(add) => friends::add(node, add, out).await,
+        Command::Friends { who } => friends::friends(node, who.as_deref(), out).await,
+        Command::Rename { who, name } => friends::rename(node, &who, name, out).await,
+        Command::Verify { who, yes, undo } => friends::verify(node, &who, yes, undo, out).await,
+        Command::Remove { who } => friends::remove(node, &who, out).await,
+        Command::Lookup { whom } => friends::lookup(node, whom, out).await,
+        Command::Requests => requests::requests(node, out).await,
+        Command::Accept { who, name } => requests::accept(node, who.as_deref(), name, out).await,
+        Command::Decline(decline) => requests::decline(node, decline, out).await,
+        Command::Block { who } => requests::block(node, &who, out).await,
+        Command::Unblock { id } => requests::unblock(node, &id, out).await,
+        Command::Blocked => requests::blocked(node, out).await,
+        Command::Calls { missed, limit } => calls::calls(node, missed, limit, out).await,
+        Command::Hangup(whose) => calls::hangup(node, whose.who.as_deref(), out).await,
+        Command::Mute(whose) => calls::mute(node, true, whose.who.as_deref(), out).await,
+        Command::Unmute(whose) => calls::mute(node, false, whose.who.as_deref(), out).await,
+        Command::Video { switch, whose } => calls::video(node, switch, whose.who.as_deref(), out).await,
+        Command::Hold(whose) => calls::hold(node, true, whose.who.as_deref(), out).await,
+        Command::Resume(whose) => calls::hold(node, false, whose.who.as_deref(), out).await,
+        Command::Events => events::events(node, out).await,
+        Command::Call { who, media } => talk::call(node, who, &media, out).await,
+        Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, out).await,
+        Command::Listen(listen) => listen::listen(node, &listen, out).await,
+        Command::Completions { .. }
+        | Command::Help { .. }
+        | Command::Demo(_)
+        | Command::Bench { .. }
+        | Command::Up { .. }
+        | Command::Down
+        | Command::Restore { .. } => {
+            Err(Failure::new(Exit::Internal, "this command does not run on a node"))
+        }
+    }
+}
+
+fn home(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let home = given.filter(|home| !home.as_os_str().is_empty()).or_else(paths::home).ok_or_else(|| {
+        Failure::new(Exit::Storage, "no home folder: neither TWOCAN_HOME nor HOME is set")
+            .hint("set TWOCAN_HOME to the folder where the node shall keep its files")
+    })?;
+    std::path::absolute(&home).map_err(|error| Failure::file(&home, "use the home", &error))
+}

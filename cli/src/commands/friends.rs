@@ -1,0 +1,96 @@
+//! Friends: add, friends, rename, verify, remove, lookup.
+
+use futures::StreamExt;
+use twocan_control::{AddFriend, Event, FriendState, FriendUpdate, Handle, LookupRequest};
+
+use crate::args::Add;
+use crate::exit::{Exit, Failure};
+use crate::format::{self, Style, clean_line};
+use crate::output::Out;
+use crate::prompt;
+
+/// Asks somebody to be a friend.
+pub async fn add<H: Handle>(node: &H, add: Add, out: &mut Out) -> Result<Exit, Failure> {
+    // Followed before the request leaves, so that no answer is missed.
+    let mut events = if add.wait { Some(node.events().await?) } else { None };
+    let mut friend = node.add_friend(AddFriend { address: add.address, name: add.name, message: add.message }).await?;
+    if let Some(events) = &mut events {
+        while friend.state == FriendState::Requested {
+            match events.next().await {
+                Some(Event::Friend { friend: changed }) if changed.id == friend.id => friend = changed,
+                Some(Event::FriendRemoved { id }) if id == friend.id => {
+                    return Err(Failure::new(Exit::NotFound, "the request was withdrawn"));
+                }
+                Some(_) => {}
+                None => return Err(Failure::new(Exit::NoNode, "the node went away; the request stays")),
+            }
+        }
+    }
+    out.show(&friend, |friend| {
+        let name = clean_line(&friend.name);
+        match friend.state {
+            FriendState::Accepted => format!("{name} is your friend.\n"),
+            FriendState::Requested => {
+                format!("Asked {name}. It is delivered now or when they are next online; `twocan friends` shows how it stands.\n")
+            }
+        }
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Lists friends, or tells all about one.
+pub async fn friends<H: Handle>(node: &H, who: Option<&str>, out: &mut Out) -> Result<Exit, Failure> {
+    let style = Style::of(out);
+    match who {
+        Some(who) => out.show(&node.friend(who).await?, |friend| format::friend::one(friend, style))?,
+        None => {
+            let mut friends = node.friends().await?;
+            friends.sort_by(|a, b| (!a.online, &a.name, &a.id).cmp(&(!b.online, &b.name, &b.id)));
+            out.show(&friends, |friends| format::friend::list(friends, style))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Gives a friend another name here.
+pub async fn rename<H: Handle>(node: &H, who: &str, name: String, out: &mut Out) -> Result<Exit, Failure> {
+    let friend = node.update_friend(who, FriendUpdate { name: Some(name), verified: None }).await?;
+    out.show(&friend, |friend| format!("Now called {}.\n", clean_line(&friend.name)))?;
+    Ok(Exit::Ok)
+}
+
+/// Shows the safety words, and remembers that they were compared.
+pub async fn verify<H: Handle>(node: &H, who: &str, yes: bool, undo: bool, out: &mut Out) -> Result<Exit, Failure> {
+    let mut friend = node.friend(who).await?;
+    let name = clean_line(&friend.name);
+    if !out.json() {
+        out.line(&format!("Safety words with {name}: {}", clean_line(&friend.safety_words)))?;
+    }
+    let question = format!("Read them to each other in a call. Does {name} have the same six words?");
+    let verified = !undo && (yes || (out.terminal() && prompt::confirm(&question)?));
+    if verified || undo {
+        friend = node.update_friend(&friend.id, FriendUpdate { name: None, verified: Some(verified) }).await?;
+    }
+    let said = match (undo, friend.verified) {
+        (true, _) => format!("{name} is no longer marked as verified.\n"),
+        (false, true) => format!("{name} is verified.\n"),
+        (false, false) => format!("{name} is not verified. If the words differ, somebody sits between you.\n"),
+    };
+    out.show(&friend, |_| said)?;
+    Ok(Exit::Ok)
+}
+
+/// Ends a friendship, or withdraws a request.
+pub async fn remove<H: Handle>(node: &H, who: &str, out: &mut Out) -> Result<Exit, Failure> {
+    let friend = node.friend(who).await?;
+    node.remove_friend(&friend.id).await?;
+    out.done(&format!("{} is removed.", clean_line(&friend.name)))?;
+    Ok(Exit::Ok)
+}
+
+/// Looks a slot up afresh.
+pub async fn lookup<H: Handle>(node: &H, whom: String, out: &mut Out) -> Result<Exit, Failure> {
+    let lookup = node.lookup(LookupRequest { whom }).await?;
+    out.show(&lookup, format::node::lookup)?;
+    Ok(Exit::Ok)
+}

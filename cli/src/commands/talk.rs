@@ -1,0 +1,64 @@
+//! Talking: call, answer. Devices are opened before the friend is rung or answered, so that a missing microphone is told
+//! to the one who can do something about it, and nobody hears silence while it opens.
+
+use twocan_control::{AnswerCall, Handle, PlaceCall, TakeSeat};
+
+use crate::args::Media;
+use crate::bridge::Voice;
+use crate::choose::{self, Which};
+use crate::exit::{Exit, Failure};
+use crate::live::options::{Plan, display, plan, unusable};
+use crate::live::{self, Options};
+use crate::output::Out;
+
+/// Calls a friend and talks.
+pub async fn call<H: Handle>(node: &H, who: String, media: &Media, out: &mut Out) -> Result<Exit, Failure> {
+    // An unknown name shall not open a microphone.
+    let friend = node.friend(&who).await?;
+    let (voice, options) = start(media)?;
+    let events = node.events().await?;
+    let seated = node.place_call(PlaceCall { friend: friend.id, video: media.video }).await?;
+    live::run(node, seated, voice, events, options, out).await
+}
+
+/// Answers a ringing call, or takes over a running one, and talks.
+pub async fn answer<H: Handle>(
+    node: &H,
+    who: Option<&str>,
+    take: bool,
+    media: &Media,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let calls = node.calls().await?;
+    let which = if take { Which::Answered } else { Which::RingingHere };
+    let id = choose::call(&calls, which, who)?.id.clone();
+    answer_this(node, &id, take, media, out).await
+}
+
+/// Answers (or takes over) the call with this id, and talks.
+pub async fn answer_this<H: Handle>(
+    node: &H,
+    id: &str,
+    take: bool,
+    media: &Media,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let (voice, options) = start(media)?;
+    let events = node.events().await?;
+    let seated = if take {
+        node.take_seat(id, TakeSeat { token: None }).await?
+    } else {
+        node.answer_call(id, AnswerCall { video: media.video }).await?
+    };
+    live::run(node, seated, voice, events, options, out).await
+}
+
+/// Starts the session that the options describe.
+fn start(media: &Media) -> Result<(Voice, Options), Failure> {
+    let Plan { config, video_in, notices } = plan(media, display())?;
+    for notice in notices {
+        eprintln!("twocan: {notice}");
+    }
+    let voice = Voice::start(config).map_err(|error| unusable(&error))?;
+    Ok((voice, Options { video_in, seconds: media.seconds, live: !media.no_live }))
+}

@@ -1,0 +1,248 @@
+//! A call as the person in it lives through it: media flows between seat and session, keys steer, one line shows how it
+//! stands, and whatever goes wrong is said in words.
+//!
+//! [`run`] owns the call from the moment the seat is taken until it ended: it follows the node's events, leaves the
+//! frames to a task of their own ([`seat`], so that no request to the node ever delays one), and hangs up on Ctrl-C, `q`,
+//! SIGTERM, SIGHUP or after `--seconds`.
+
+pub mod line;
+pub mod options;
+pub mod seat;
+pub mod terminal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use twocan_control::{Call, CallState, CallUpdate, Event, Handle, SeatedCall};
+use twocan_media::session::{Part, Session};
+use twocan_media::video::VideoSource;
+
+use crate::bridge::{Note, Voice};
+use crate::exit::{Exit, Failure};
+use crate::format::{self, Style, clean_line};
+use crate::output::Out;
+use line::{Key, Levels};
+use seat::Followed;
+use terminal::Terminal;
+
+/// How often the live line is redrawn.
+const DRAW: Duration = Duration::from_millis(200);
+/// How often the numbers of the path are asked for.
+const ASK: Duration = Duration::from_secs(1);
+/// How long to wait for the node's last word after hanging up.
+const LAST_WORD: Duration = Duration::from_secs(3);
+/// Notes of the bridge that wait to be shown.
+const NOTES: usize = 32;
+
+/// How to live through the call.
+#[derive(Debug)]
+pub struct Options {
+    /// What to send when video is switched on.
+    pub video_in: VideoSource,
+    /// Hang up after this long.
+    pub seconds: Option<u64>,
+    /// Draw the live line and listen to keys.
+    pub live: bool,
+}
+
+struct Live<'a, H: Handle> {
+    node: &'a H,
+    call: Call,
+    session: Arc<Session>,
+    options: Options,
+    terminal: Terminal,
+    leaving: Option<Instant>,
+    advised: Vec<Part>,
+}
+
+/// Lives through a call until it ended; the result is its exit code.
+///
+/// `events` must be followed since before the seat was taken, so that no change is missed.
+///
+/// # Errors
+/// The seat was lost to another client, the node went away for good, or a second Ctrl-C came.
+pub async fn run<H: Handle>(
+    node: &H,
+    seated: SeatedCall,
+    voice: Voice,
+    events: BoxStream<'static, Event>,
+    options: Options,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let (notes, mut noted) = mpsc::channel(NOTES);
+    let mut terminal = Terminal::open(options.live && !out.json());
+    if terminal.live() {
+        terminal.say("m mute · v video · h hold · q hang up");
+    }
+    let session = Arc::clone(&voice.session);
+    let seat = seat::Seat { node: node.clone(), call: seated.call.id.clone(), token: seated.seat };
+    let mut media = tokio::spawn(seat.keep(voice, notes, Arc::default()));
+    let mut media_done = false;
+    let mut events = seat::follow(node.clone(), events);
+    let mut live = Live { node, call: seated.call, session, options, terminal, leaving: None, advised: Vec::new() };
+    let mut signals = Signals::new()?;
+    live.show(out)?;
+    let mut draw = tokio::time::interval(DRAW);
+    let mut ask = tokio::time::interval(ASK);
+    let mut hang_up_at: Option<Instant> = None;
+    while live.call.state != CallState::Ended {
+        if hang_up_at.is_none()
+            && let (Some(seconds), Some(_)) = (live.options.seconds, live.call.answered_ms)
+        {
+            hang_up_at = Some(Instant::now() + Duration::from_secs(seconds));
+        }
+        let give_up = live.leaving.map(|since| since + LAST_WORD);
+        tokio::select! {
+            followed = events.next() => match followed {
+                Some(Followed::Event(Event::Call { call })) if call.id == live.call.id => live.changed(call, out)?,
+                Some(Followed::Event(Event::Stopping)) => live.terminal.say("The node stops."),
+                Some(Followed::Event(_)) => {}
+                Some(Followed::Lost) => live.terminal.say("The node went away; trying to get back into the call …"),
+                Some(Followed::Back) => live.terminal.say("The node is back."),
+                None => return Err(seat::gone()),
+            },
+            ended = &mut media, if !media_done => {
+                media_done = true;
+                match ended {
+                    Ok(Ok(())) => live.leaving.get_or_insert(Instant::now()),
+                    Ok(Err(failure)) => return Err(failure),
+                    Err(error) => return Err(Failure::new(Exit::Internal, format!("the media bridge failed: {error}"))),
+                };
+            }
+            Some(note) = noted.recv() => live.noted(note),
+            key = live.terminal.key() => if live.key(key) { return Err(interrupted()); },
+            () = signals.next() => if live.hang_up() { return Err(interrupted()); },
+            _ = draw.tick(), if live.terminal.live() => live.draw(out),
+            _ = ask.tick() => if let Ok(call) = live.node.call(&live.call.id).await { live.changed(call, out)?; },
+            () = until(hang_up_at), if live.leaving.is_none() => { live.hang_up(); }
+            () = until(give_up) => break,
+        }
+    }
+    media.abort();
+    drop(live.terminal);
+    if !out.json() {
+        out.line(&format::call::ending(&live.call))?;
+    }
+    let left = live.leaving.is_some() && live.call.outcome.is_none() && live.call.answered_ms.is_some();
+    Ok(if left { Exit::Ok } else { Exit::of_call(live.call.outcome) })
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<H: Handle> Live<'_, H> {
+    fn changed(&mut self, call: Call, out: &mut Out) -> Result<(), Failure> {
+        let before = std::mem::replace(&mut self.call, call);
+        if before.muted != self.call.muted {
+            self.session.set_muted(self.call.muted);
+        }
+        if before.video != self.call.video {
+            let source = self.call.video.then(|| self.options.video_in.clone());
+            if let Err(error) = self.session.set_video(source) {
+                self.terminal.say(&clean_line(&error.to_string()));
+            }
+        }
+        let without_numbers = |call: &Call| Call { quality: None, ..call.clone() };
+        if without_numbers(&before) != without_numbers(&self.call) {
+            self.show(out)?;
+        }
+        Ok(())
+    }
+
+    /// Tells how the call stands: one JSON line with `--json`, a line of text without a live line.
+    fn show(&mut self, out: &mut Out) -> Result<(), Failure> {
+        if out.json() {
+            out.json_line(&self.call)
+        } else if self.terminal.live() {
+            self.draw(out);
+            Ok(())
+        } else if self.call.state == CallState::Ended {
+            Ok(())
+        } else {
+            out.line(&line::draw(&Call { quality: None, ..self.call.clone() }, Levels::default(), Style::of(out), usize::MAX))
+        }
+    }
+
+    fn draw(&mut self, out: &Out) {
+        let levels = self.session.levels();
+        let levels = Levels { own_db: levels.input.rms_db, friend_db: levels.output.rms_db };
+        let width = self.terminal.width().saturating_sub(1);
+        let line = line::draw(&self.call, levels, Style::of(out), width);
+        self.terminal.draw(&line);
+    }
+
+    fn noted(&mut self, note: Note) {
+        match note {
+            Note::Problem(problem) => {
+                let more = if problem.retrying { " (trying again)" } else { "" };
+                self.terminal.say(&format!("{}{more}", clean_line(&problem.text)));
+                if let Some(instead) = options::instead(problem.part)
+                    && !self.advised.contains(&problem.part)
+                {
+                    self.advised.push(problem.part);
+                    self.terminal.say(instead);
+                }
+            }
+            Note::Solved(part) => self.terminal.say(&format!("The {} works again.", options::part(part))),
+        }
+    }
+
+    /// Acts on a key. True: leave at once.
+    fn key(&mut self, key: Key) -> bool {
+        let update = match key {
+            Key::Mute => {
+                // At once, before the node knows: nobody likes a slow mute.
+                self.session.set_muted(!self.call.muted);
+                CallUpdate { muted: Some(!self.call.muted), ..CallUpdate::default() }
+            }
+            Key::Video => CallUpdate { video: Some(!self.call.video), ..CallUpdate::default() },
+            Key::Hold => CallUpdate { held: Some(!self.call.held), ..CallUpdate::default() },
+            Key::Quit | Key::Interrupt => return self.hang_up(),
+            Key::Answer | Key::Decline => return false,
+        };
+        let (node, id) = (self.node.clone(), self.call.id.clone());
+        // What it changed comes back as an event; what failed shows as nothing having changed.
+        tokio::spawn(async move { node.update_call(&id, update).await });
+        false
+    }
+
+    /// Hangs up. True: it was asked for before, so leave at once.
+    fn hang_up(&mut self) -> bool {
+        if self.leaving.is_some() {
+            return true;
+        }
+        self.leaving = Some(Instant::now());
+        let (node, id) = (self.node.clone(), self.call.id.clone());
+        tokio::spawn(async move { node.hangup(&id).await });
+        false
+    }
+}
+
+/// Signals that end a call cleanly.
+struct Signals(Vec<Signal>);
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let signals: std::io::Result<Vec<Signal>> = kinds.into_iter().map(signal).collect();
+        signals.map(Self).map_err(|error| Failure::new(Exit::Internal, format!("cannot listen to signals: {error}")))
+    }
+
+    async fn next(&mut self) {
+        let waits = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let _ = futures::future::select_all(waits).await;
+    }
+}

@@ -1,0 +1,199 @@
+//! The media options of the command line as a session's configuration, and what to say when a device is missing.
+
+use std::path::{Path, PathBuf};
+
+use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
+use twocan_media::session::{Part, SessionConfig, SessionError};
+use twocan_media::video::{self, VideoSink, VideoSource};
+
+use crate::args::Media;
+use crate::exit::{Exit, Failure};
+
+/// Seed of the synthetic voice and picture: any will do, the same each time makes runs comparable.
+const SEED: u64 = 1;
+/// Pitch of `tone`, Hz.
+const TONE: f32 = 440.0;
+
+/// A session's configuration, and what the person should know about it.
+#[derive(Debug)]
+pub struct Plan {
+    /// For [`twocan_media::session::Session::start_with`].
+    pub config: SessionConfig,
+    /// What to send when video is switched on later.
+    pub video_in: VideoSource,
+    /// Things to say before the call begins.
+    pub notices: Vec<String>,
+}
+
+/// Reads the options. `display` tells whether a window can be opened.
+///
+/// # Errors
+/// A word that names no source or sink, or a file that is not there.
+pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
+    let mut notices = Vec::new();
+    let video_in = video_source(&media.video_in)?;
+    let mut video_out = video_sink(&media.video_out)?;
+    if matches!(video_out, VideoSink::Window { .. }) && !display {
+        video_out = VideoSink::Null;
+        notices.push(
+            "There is no display: a picture of your friend would not be shown (--video-out FILE.y4m keeps it).".to_owned(),
+        );
+    }
+    let config = SessionConfig {
+        audio_in: audio_source(&media.audio_in)?,
+        audio_out: audio_sink(&media.audio_out)?,
+        muted: false,
+        audio: AudioSettings::default(),
+        video_in: media.video.then(|| video_in.clone()),
+        video_out,
+        video: video::Settings::default(),
+    };
+    Ok(Plan { config, video_in, notices })
+}
+
+/// What a part of a session is called.
+pub fn part(part: Part) -> &'static str {
+    match part {
+        Part::AudioIn => "microphone",
+        Part::AudioOut => "speaker",
+        Part::VideoIn => "camera",
+        Part::VideoOut => "picture",
+    }
+}
+
+/// What else there is when a device is missing.
+pub fn instead(part: Part) -> Option<&'static str> {
+    match part {
+        Part::AudioIn => Some("Without a microphone: --audio-in FILE.wav, speech, tone or silence."),
+        Part::AudioOut => Some("Without a speaker: --audio-out FILE.wav or none."),
+        Part::VideoIn => Some("Without a camera: --video-in FILE.y4m or moving."),
+        Part::VideoOut => Some("Without a display: --video-out FILE.y4m or none."),
+    }
+}
+
+/// A session that could not start.
+pub fn unusable(error: &SessionError) -> Failure {
+    Failure::new(Exit::Media, error.to_string()).hint("`twocan help call` lists what can be sent and where it can go")
+}
+
+/// Whether a window can be opened here.
+pub fn display() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    cfg!(not(target_os = "linux")) || set("DISPLAY") || set("WAYLAND_DISPLAY")
+}
+
+fn audio_source(word: &str) -> Result<AudioSource, Failure> {
+    Ok(match word {
+        "device" => AudioSource::Device(None),
+        "tone" => AudioSource::Tone { frequency: TONE },
+        "speech" => AudioSource::Speech { seed: SEED },
+        "silence" | "none" => AudioSource::Silence,
+        _ => match word.strip_prefix("device:") {
+            Some(name) => AudioSource::Device(Some(name.to_owned())),
+            None => AudioSource::Wav { path: existing(word, "--audio-in", AUDIO_SOURCES)?, repeat: true },
+        },
+    })
+}
+
+const AUDIO_SOURCES: &str = "`device`, `device:NAME`, a WAV file, `tone`, `speech` or `silence`";
+const VIDEO_SOURCES: &str = "`camera`, `camera:/dev/videoN`, a .y4m or .ivf file, or `moving`";
+
+fn audio_sink(word: &str) -> Result<AudioSink, Failure> {
+    Ok(match word {
+        "device" => AudioSink::Device(None),
+        "none" => AudioSink::Null,
+        _ => match word.strip_prefix("device:") {
+            Some(name) => AudioSink::Device(Some(name.to_owned())),
+            None if has_extension(word, "wav") => AudioSink::Wav(writable(word)?),
+            None => return Err(unknown("--audio-out", word, "`device`, `device:NAME`, a file that ends in .wav, or `none`")),
+        },
+    })
+}
+
+fn video_source(word: &str) -> Result<VideoSource, Failure> {
+    Ok(match word {
+        "camera" => VideoSource::Camera(None),
+        "moving" => VideoSource::Moving { seed: SEED },
+        _ => match word.strip_prefix("camera:") {
+            Some(name) => VideoSource::Camera(Some(name.to_owned())),
+            None if has_extension(word, "ivf") => VideoSource::Ivf(existing(word, "--video-in", VIDEO_SOURCES)?),
+            None if has_extension(word, "y4m") => VideoSource::Y4m(existing(word, "--video-in", VIDEO_SOURCES)?),
+            None => return Err(unknown("--video-in", word, VIDEO_SOURCES)),
+        },
+    })
+}
+
+fn video_sink(word: &str) -> Result<VideoSink, Failure> {
+    Ok(match word {
+        "window" => VideoSink::Window { title: "twocan".to_owned() },
+        "none" => VideoSink::Null,
+        _ if has_extension(word, "y4m") => VideoSink::Y4m(writable(word)?),
+        _ => return Err(unknown("--video-out", word, "`window`, a file that ends in .y4m, or `none`")),
+    })
+}
+
+fn has_extension(word: &str, extension: &str) -> bool {
+    Path::new(word).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
+fn existing(word: &str, option: &str, choices: &str) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(word);
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Err(unknown(option, word, choices)),
+        Ok(_) => Ok(path),
+        Err(error) => Err(Failure::new(Exit::Media, format!("cannot read {word}: {error}")).hint(format!("{option} takes {choices}"))),
+    }
+}
+
+/// A file to write into: its folder has to be there, so that nobody talks for an hour into nothing.
+fn writable(word: &str) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(word);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(path);
+    }
+    Err(Failure::new(Exit::Media, format!("cannot write {word}: the folder {} does not exist", folder.display())))
+}
+
+fn unknown(option: &str, word: &str, choices: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("{option} does not know \"{word}\"")).hint(format!("{option} takes {choices}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media() -> Media {
+        Media {
+            video: false,
+            audio_in: "speech".into(),
+            audio_out: "none".into(),
+            video_in: "moving".into(),
+            video_out: "window".into(),
+            seconds: None,
+            no_live: false,
+        }
+    }
+
+    #[test]
+    fn a_missing_display_is_said_aloud_and_does_not_stop_the_call() {
+        let plan = plan(&media(), false).unwrap();
+        assert!(plan.notices[0].contains("no display"), "{:?}", plan.notices);
+        assert!(matches!(plan.config.video_out, VideoSink::Null));
+    }
+
+    #[test]
+    fn video_is_sent_only_when_asked_for() {
+        assert!(plan(&media(), true).unwrap().config.video_in.is_none());
+        assert!(plan(&Media { video: true, ..media() }, true).unwrap().config.video_in.is_some());
+    }
+
+    #[test]
+    fn a_missing_file_and_a_wrong_word_name_the_option() {
+        let missing = plan(&Media { audio_in: "/nowhere.wav".into(), ..media() }, true).unwrap_err();
+        assert_eq!(missing.exit, Exit::Media);
+        let wrong = plan(&Media { video_out: "screen".into(), ..media() }, true).unwrap_err();
+        assert_eq!(wrong.exit, Exit::Usage);
+        assert!(wrong.message.contains("--video-out"), "{}", wrong.message);
+    }
+}
