@@ -72,9 +72,16 @@ impl Node {
     /// # Errors
     /// It does not start; the failure carries its last words.
     pub async fn start(name: &str, home: &Path) -> Result<Self, Failure> {
-        let program = process::find()?;
+        Self::start_program(&process::find()?, name, home).await
+    }
+
+    /// The same with a given `twocand`.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_program(program: &Path, name: &str, home: &Path) -> Result<Self, Failure> {
         let (started, started_ns) = (Instant::now(), now_ns());
-        let mut process = process::start(&program, home, false)?;
+        let mut process = process::start(program, home, false)?;
         let client = loop {
             if let Ok(client) = Client::connect(home).await {
                 break client;
