@@ -191,7 +191,9 @@ fn note(notes: &mpsc::Sender<Note>, note: Note) {
 fn told(control: MediaControl) -> Option<Incoming> {
     match control {
         MediaControl::Flow { audio, video } => Some(Incoming::Flow { audio, video }),
-        MediaControl::Feedback { target_bitrate, loss, rtt_ms } => Some(Incoming::Feedback { target_bitrate, loss, rtt_ms }),
+        MediaControl::Feedback { target_bitrate, loss, rtt_ms } => {
+            Some(Incoming::Feedback { target_bitrate, loss, rtt_ms })
+        }
         MediaControl::KeyFrameRequest => Some(Incoming::KeyFrameRequest),
         MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),
         _ => None,

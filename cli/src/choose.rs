@@ -20,8 +20,9 @@ pub fn request<'a>(requests: &'a [Request], who: Option<&str>) -> Result<&'a Req
     };
     match (found.as_slice(), who) {
         ([one], _) => Ok(one),
-        ([], Some(who)) => Err(Failure::new(Exit::NotFound, format!("no request from {who}"))
-            .hint("`twocan requests` lists who asks")),
+        ([], Some(who)) => {
+            Err(Failure::new(Exit::NotFound, format!("no request from {who}")).hint("`twocan requests` lists who asks"))
+        }
         ([], None) => Err(Failure::new(Exit::NotFound, "nobody asks to be your friend")),
         (many, _) => {
             let names: Vec<String> = many.iter().map(|request| named(&request.name, &request.id)).collect();
@@ -74,8 +75,9 @@ pub fn calls<'a>(calls: &'a [Call], which: Which, who: Option<&str>) -> Vec<&'a 
 pub fn call<'a>(all: &'a [Call], which: Which, who: Option<&str>) -> Result<&'a Call, Failure> {
     match (calls(all, which, who).as_slice(), who) {
         ([one], _) => Ok(one),
-        ([], Some(who)) => Err(Failure::new(Exit::NotFound, format!("{} with {who}", which.none()))
-            .hint("`twocan calls` lists them")),
+        ([], Some(who)) => {
+            Err(Failure::new(Exit::NotFound, format!("{} with {who}", which.none())).hint("`twocan calls` lists them"))
+        }
         ([], None) => Err(Failure::new(Exit::NotFound, which.none())),
         (many, _) => {
             let names: Vec<String> = many.iter().map(|call| named(&call.friend_name, &call.id)).collect();
@@ -117,9 +119,11 @@ pub fn declined<'a>(
             Err(Failure::new(Exit::NotFound, "no call rings and nobody asks to be your friend"))
         }
         ([], Err(failure), _) => Err(failure),
-        (_, Ok(_), Some(who)) => Err(Failure::new(Exit::Ambiguous, format!("{who} both calls and asks to be a friend"))
-            .hint("say which: `--call` or `--request`")),
-        (_, ..) => call(all_calls, Which::RingingHere, who).map(Declined::Call),
+        (_, Ok(_), Some(who)) => {
+            Err(Failure::new(Exit::Ambiguous, format!("{who} both calls and asks to be a friend"))
+                .hint("say which: `--call` or `--request`"))
+        }
+        (..) => call(all_calls, Which::RingingHere, who).map(Declined::Call),
     }
 }
 

@@ -85,9 +85,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         | Command::Bench { .. }
         | Command::Up { .. }
         | Command::Down
-        | Command::Restore { .. } => {
-            Err(Failure::new(Exit::Internal, "this command does not run on a node"))
-        }
+        | Command::Restore { .. } => Err(Failure::new(Exit::Internal, "this command does not run on a node")),
     }
 }
 

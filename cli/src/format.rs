@@ -30,11 +30,7 @@ impl Style {
 
     /// Wraps text in an SGR colour, if colours are welcome.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.colour && !text.is_empty() {
-            format!("\x1b[{}m{text}\x1b[0m", colour as u8)
-        } else {
-            text.to_owned()
-        }
+        if self.colour && !text.is_empty() { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
     }
 }
 
@@ -87,7 +83,7 @@ pub fn bitrate(bits: u64) -> String {
 /// A share for people: "0 %", "0.4 %", "12 %".
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent >= 10.0 || percent < 0.05 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    if (0.05..10.0).contains(&percent) { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
 #[cfg(test)]
@@ -102,7 +98,10 @@ mod tests {
 
     #[test]
     fn rates_and_shares_are_short() {
-        assert_eq!((bitrate(999), bitrate(38_400), bitrate(1_250_000)), ("999 bit/s".into(), "38 kbit/s".into(), "1.2 Mbit/s".into()));
+        assert_eq!(
+            (bitrate(999), bitrate(38_400), bitrate(1_250_000)),
+            ("999 bit/s".into(), "38 kbit/s".into(), "1.2 Mbit/s".into())
+        );
         assert_eq!((percent(0.0), percent(0.004), percent(0.123)), ("0 %".into(), "0.4 %".into(), "12 %".into()));
     }
 }

@@ -172,7 +172,12 @@ impl<H: Handle> Live<'_, H> {
         } else if self.call.state == CallState::Ended {
             Ok(())
         } else {
-            out.line(&line::draw(&Call { quality: None, ..self.call.clone() }, Levels::default(), Style::of(out), usize::MAX))
+            out.line(&line::draw(
+                &Call { quality: None, ..self.call.clone() },
+                Levels::default(),
+                Style::of(out),
+                usize::MAX,
+            ))
         }
     }
 

@@ -37,7 +37,9 @@ fn line() -> Result<String, Failure> {
     let mut text = String::new();
     let limit = u64::try_from(MAX_SECRET).unwrap_or(u64::MAX);
     let mut input = io::Read::take(io::stdin().lock(), limit);
-    input.read_line(&mut text).map_err(|error| Failure::new(Exit::Usage, format!("cannot read standard input: {error}")))?;
+    input
+        .read_line(&mut text)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read standard input: {error}")))?;
     if text.is_empty() {
         return Err(Failure::new(Exit::Usage, "standard input ended before an answer came"));
     }
@@ -51,7 +53,8 @@ fn typed(question: &str) -> Result<String, Failure> {
     let _raw = Raw::enter()?;
     let mut text = String::new();
     let end = loop {
-        let event = crossterm::event::read().map_err(|error| Failure::new(Exit::Usage, format!("cannot read the keyboard: {error}")))?;
+        let event = crossterm::event::read()
+            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read the keyboard: {error}")))?;
         let Event::Key(key) = event else { continue };
         if key.kind == KeyEventKind::Release {
             continue;

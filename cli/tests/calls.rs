@@ -1,5 +1,7 @@
 //! Live calls against a node in memory, with a real session: frames flow, the seat is kept, exit codes tell the outcome.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests: a failure is a failed test")]
+
 use std::time::Duration;
 
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! Commands against a node in memory: what is printed, in both forms, and with which exit code.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is a failed test")]
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -75,7 +77,9 @@ async fn every_read_prints_json_that_a_program_can_parse() {
     node.befriend("bob");
     node.stranger_asks("eve", "hello");
     node.friend_calls("bob", false);
-    for line in ["id", "name", "status", "friends", "friends bob", "requests", "blocked", "calls", "doctor", "lookup bob"] {
+    for line in
+        ["id", "name", "status", "friends", "friends bob", "requests", "blocked", "calls", "doctor", "lookup bob"]
+    {
         let text = read(&node, &format!("{line} --json")).await;
         assert_eq!(text.trim_end().lines().count(), 1, "{line}: {text}");
         serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"));
@@ -102,7 +106,10 @@ async fn declining_says_whether_it_was_a_call_or_a_request() {
     assert_eq!(read(&node, "decline").await, "Declined the call of bob.\n");
     assert!(read(&node, "decline").await.starts_with("Declined the request of eve."));
     let nothing = refused(&node, "decline").await;
-    assert_eq!((nothing.exit, nothing.message.as_str()), (Exit::NotFound, "no call rings and nobody asks to be your friend"));
+    assert_eq!(
+        (nothing.exit, nothing.message.as_str()),
+        (Exit::NotFound, "no call rings and nobody asks to be your friend")
+    );
 }
 
 #[tokio::test]

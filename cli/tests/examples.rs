@@ -5,6 +5,8 @@
 //! any lines; `? N` is the exit code (else 0). `COMMAND &` runs on, and `wait` shows what it did. What waits for others
 //! (a command that only reads, or that finds nothing yet) is repeated until it shows what is written, or time is up.
 
+#![expect(clippy::expect_used, reason = "helpers of tests: a failure is a failed test")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -217,7 +219,10 @@ fn the_documentation_names_every_command_and_exit_code() {
     let text = std::fs::read_to_string(path).expect("docs/cli.md");
     for command in twocan_cli::Args::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
-        assert!(text.contains(&format!("twocan {name}")) || text.contains(&format!("`{name}`")), "docs/cli.md lacks {name}");
+        assert!(
+            text.contains(&format!("twocan {name}")) || text.contains(&format!("`{name}`")),
+            "docs/cli.md lacks {name}"
+        );
     }
     for (exit, meaning) in twocan_cli::exit::TABLE {
         assert!(text.contains(&format!("| {} | {meaning} |", *exit as u8)), "docs/cli.md lacks exit code {exit:?}");

@@ -23,7 +23,7 @@ enum Rung {
     /// The person takes it, with or without video.
     Answer { video: bool },
     /// It stopped ringing: declined, given up, taken elsewhere.
-    Gone(Call),
+    Gone(Box<Call>),
     /// The person wants to leave.
     Leave,
 }
@@ -102,7 +102,7 @@ async fn ring<H: Handle>(
         tokio::select! {
             _ = bell.tick() => terminal.bell(),
             followed = events.next() => match followed {
-                Some(Followed::Event(Event::Call { call: now })) if now.id == call.id && !rings(&now) => return Ok(Rung::Gone(now)),
+                Some(Followed::Event(Event::Call { call: now })) if now.id == call.id && !rings(&now) => return Ok(Rung::Gone(Box::new(now))),
                 Some(Followed::Event(Event::CallIncoming { call: other })) => {
                     terminal.say(&format!("{}, too (`twocan answer` in another terminal)", format::call::incoming(&other)));
                 }

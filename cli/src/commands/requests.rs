@@ -50,7 +50,10 @@ pub async fn decline<H: Handle>(node: &H, decline: Decline, out: &mut Out) -> Re
         }
         Declined::Request(request) => {
             node.answer_request(&request.id, RequestAnswer::Decline).await?;
-            out.done(&format!("Declined the request of {}. They may ask again; `twocan block` stops that.", clean_line(&request.name)))?;
+            out.done(&format!(
+                "Declined the request of {}. They may ask again; `twocan block` stops that.",
+                clean_line(&request.name)
+            ))?;
         }
     }
     Ok(Exit::Ok)

@@ -108,9 +108,24 @@ async fn bench_calls(folder: &Path, talk: &Talk, times: u32, story: &mut Story<'
         Row::of("ring", "ms", Some(10.0), &pick(&|n| vec![n.ring_ms])),
         Row::of("answer to first audio, caller", "ms", Some(60.0), &pick(&|n| vec![n.audio_ms.0])),
         Row::of("answer to first audio, callee", "ms", Some(60.0), &pick(&|n| vec![n.audio_ms.1])),
-        Row::of("answer to first video, caller", "ms", Some(150.0), &pick(&|n| n.video_ms.map_or(vec![], |ms| vec![ms.0]))),
-        Row::of("answer to first video, callee", "ms", Some(150.0), &pick(&|n| n.video_ms.map_or(vec![], |ms| vec![ms.1]))),
-        Row::of("audio delay", "ms", Some(60.0), &pick(&|n| [n.sound.0.delay_ms, n.sound.1.delay_ms].into_iter().flatten().collect())),
+        Row::of(
+            "answer to first video, caller",
+            "ms",
+            Some(150.0),
+            &pick(&|n| n.video_ms.map_or(vec![], |ms| vec![ms.0])),
+        ),
+        Row::of(
+            "answer to first video, callee",
+            "ms",
+            Some(150.0),
+            &pick(&|n| n.video_ms.map_or(vec![], |ms| vec![ms.1])),
+        ),
+        Row::of(
+            "audio delay",
+            "ms",
+            Some(60.0),
+            &pick(&|n| [n.sound.0.delay_ms, n.sound.1.delay_ms].into_iter().flatten().collect()),
+        ),
         Row::of("hang-up", "ms", None, &pick(&|n| vec![n.hangup_ms])),
         Row::of("node memory in the call", "MB", Some(28.0), &pick(&|n| n.rss_mb.into_iter().collect())),
         Row::of("answer to first audio, both", "ms", Some(60.0), &pick(&|n| both(n.audio_ms))),
@@ -127,18 +142,23 @@ async fn setup_once(folder: &Path, story: &mut Story<'_>) -> Result<Setup, Failu
     let (cached, dht) = (world.relink(story).await?, world.relink_by_dht(story).await?);
     let numbers = world.numbers;
     let slower = |(alice, bob): (f64, f64)| alice.max(bob);
-    Ok([slower(numbers.api_ms), slower(numbers.ready_ms), numbers.request_ms, numbers.accept_to_link_ms, lookup, cached, dht])
+    Ok([
+        slower(numbers.api_ms),
+        slower(numbers.ready_ms),
+        numbers.request_ms,
+        numbers.accept_to_link_ms,
+        lookup,
+        cached,
+        dht,
+    ])
 }
 
 async fn bench_setup(folder: &Path, runs: u32, story: &mut Story<'_>) -> Result<Outcomes, Failure> {
     let (mut done, mut failures): (Vec<Setup>, Vec<String>) = (Vec::new(), Vec::new());
     for run in 1..=runs {
         let home = folder.join(format!("run-{run}"));
-        let result = if run == 1 {
-            setup_once(&home, story).await
-        } else {
-            setup_once(&home, &mut story.silent()).await
-        };
+        let result =
+            if run == 1 { setup_once(&home, story).await } else { setup_once(&home, &mut story.silent()).await };
         match result {
             Ok(setup) => done.push(setup),
             Err(failure) if failure.is_broken_pipe() => return Err(failure),
@@ -158,7 +178,8 @@ async fn bench_setup(folder: &Path, runs: u32, story: &mut Story<'_>) -> Result<
         ("relink, remembered addresses", Some(500.0)),
         ("relink, DHT alone", Some(2000.0)),
     ];
-    let rows = names.iter().enumerate().filter_map(|(index, (name, target))| Row::of(name, "ms", *target, &column(index)));
+    let rows =
+        names.iter().enumerate().filter_map(|(index, (name, target))| Row::of(name, "ms", *target, &column(index)));
     Ok(Outcomes { runs, failed: failures.len(), rows: rows.collect(), failures })
 }
 

@@ -120,7 +120,13 @@ fn talk_of(node: &Node, seated: SeatedCall, side: &mut Side) -> Result<Task, Fai
 ///
 /// # Errors
 /// Whatever did not happen in time.
-pub async fn one(alice: &Node, bob: &Node, friend: &str, talk: &Talk, story: &mut Story<'_>) -> Result<Numbers, Failure> {
+pub async fn one(
+    alice: &Node,
+    bob: &Node,
+    friend: &str,
+    talk: &Talk,
+    story: &mut Story<'_>,
+) -> Result<Numbers, Failure> {
     alice.diary.clear();
     bob.diary.clear();
     let plan = |seed, heard: &str| Plan {
@@ -259,7 +265,11 @@ fn compare(caller: Side, callee: Side, talk: &Talk) -> impl FnOnce() -> Result<C
     }
 }
 
-fn write_pictures(folder: &Path, caller_saw: &super::side::Pictures, callee_saw: &super::side::Pictures) -> Result<(), Failure> {
+fn write_pictures(
+    folder: &Path,
+    caller_saw: &super::side::Pictures,
+    callee_saw: &super::side::Pictures,
+) -> Result<(), Failure> {
     caller_saw.write_png(&folder.join("received-by-alice.png"))?;
     callee_saw.write_png(&folder.join("received.png"))?;
     Ok(())

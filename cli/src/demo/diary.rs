@@ -109,7 +109,9 @@ mod tests {
         let stream = futures::stream::unfold(rx, |mut rx| async { rx.recv().await.map(|event| (event, rx)) });
         let diary = Diary::follow(stream.boxed());
         let notice = |text: &str| Event::Notice { text: text.into() };
-        let pick = |wanted: &'static str| move |event: &Event| matches!(event, Event::Notice { text } if text == wanted).then_some(());
+        let pick = |wanted: &'static str| {
+            move |event: &Event| matches!(event, Event::Notice { text } if text == wanted).then_some(())
+        };
         tx.send(notice("one")).await.unwrap();
         let (_, first) = diary.wait("one", pick("one")).await.unwrap();
         tx.send(notice("two")).await.unwrap();

@@ -92,7 +92,10 @@ impl Node {
             }
             if started.elapsed() > START {
                 let _ = process.child.kill();
-                return Err(Failure::new(Exit::Unwell, format!("{name}'s node does not answer: {}", process.last_words())));
+                return Err(Failure::new(
+                    Exit::Unwell,
+                    format!("{name}'s node does not answer: {}", process.last_words()),
+                ));
             }
             sleep(POLL).await;
         };

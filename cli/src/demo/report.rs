@@ -204,7 +204,12 @@ impl Report {
         };
         let slower = |sides: Sides<Option<f64>>| sides.caller.into_iter().chain(sides.callee).reduce(f64::max);
         row("first start to API, slower of the two", Some(self.api_ms.alice.max(self.api_ms.bob)), "ms", Some(100.0));
-        row("first start to ready, slower of the two", Some(self.ready_ms.alice.max(self.ready_ms.bob)), "ms", Some(500.0));
+        row(
+            "first start to ready, slower of the two",
+            Some(self.ready_ms.alice.max(self.ready_ms.bob)),
+            "ms",
+            Some(500.0),
+        );
         row("request to the other's client", Some(self.request_ms), "ms", None);
         row("accept to link", Some(self.accept_to_link_ms), "ms", Some(200.0));
         row("DHT lookup, empty caches", Some(self.dht_lookup_ms), "ms", None);
@@ -241,7 +246,10 @@ impl Report {
         if let Some(video) = &self.video {
             for (name, video) in [("Alice", video.caller), ("Bob", video.callee)] {
                 let psnr = video.psnr_db.map(|db| format!(", {db:.1} dB PSNR")).unwrap_or_default();
-                out.push_str(&format!("{name}'s picture: {} frames sent, {} received and decoded{psnr}\n", video.sent, video.decoded));
+                out.push_str(&format!(
+                    "{name}'s picture: {} frames sent, {} received and decoded{psnr}\n",
+                    video.sent, video.decoded
+                ));
             }
         }
         let path = self.path.unwrap_or("unknown");
@@ -266,13 +274,38 @@ mod tests {
         report.enter_calls(&[Numbers { vision: video, ..Numbers::default() }], vec!["one failed".into()]);
         let json = serde_json::to_value(&report).unwrap();
         for path in [
-            "/schema", "/ready_ms/alice", "/ready_ms/bob", "/request_ms", "/accept_to_link_ms", "/ring_ms",
-            "/answer_to_audio_ms/caller", "/answer_to_audio_ms/callee", "/answer_to_video_ms/caller",
-            "/answer_to_video_ms/callee", "/hangup_ms", "/audio/caller/sent", "/audio/caller/received",
-            "/audio/caller/concealed", "/audio/caller/delay_ms", "/audio/callee/sent", "/video/caller/sent",
-            "/video/caller/decoded", "/video/caller/psnr_db", "/video/callee/psnr_db", "/path", "/dht_lookup_ms",
-            "/rss_mb/idle", "/rss_mb/in_call", "/cpu_percent/node", "/cpu_percent/client", "/idle_bytes_per_s",
-            "/relink_ms/cached", "/relink_ms/dht", "/window_s", "/calls", "/failed_calls",
+            "/schema",
+            "/ready_ms/alice",
+            "/ready_ms/bob",
+            "/request_ms",
+            "/accept_to_link_ms",
+            "/ring_ms",
+            "/answer_to_audio_ms/caller",
+            "/answer_to_audio_ms/callee",
+            "/answer_to_video_ms/caller",
+            "/answer_to_video_ms/callee",
+            "/hangup_ms",
+            "/audio/caller/sent",
+            "/audio/caller/received",
+            "/audio/caller/concealed",
+            "/audio/caller/delay_ms",
+            "/audio/callee/sent",
+            "/video/caller/sent",
+            "/video/caller/decoded",
+            "/video/caller/psnr_db",
+            "/video/callee/psnr_db",
+            "/path",
+            "/dht_lookup_ms",
+            "/rss_mb/idle",
+            "/rss_mb/in_call",
+            "/cpu_percent/node",
+            "/cpu_percent/client",
+            "/idle_bytes_per_s",
+            "/relink_ms/cached",
+            "/relink_ms/dht",
+            "/window_s",
+            "/calls",
+            "/failed_calls",
         ] {
             assert!(json.pointer(path).is_some(), "{path} is missing in {json}");
         }

@@ -63,7 +63,10 @@ impl World {
         configure(&home("stranger"), Role::Server, &[])?;
         let stranger = Node::start("the stranger", &home("stranger")).await?;
         let bootstrap = stranger.addresses().await?;
-        story.tell(&format!("a stranger runs a node (process {}): a place in the DHT, nobody's friend", stranger.pid()))?;
+        story.tell(&format!(
+            "a stranger runs a node (process {}): a place in the DHT, nobody's friend",
+            stranger.pid()
+        ))?;
         configure(&home("alice"), Role::Person, &bootstrap)?;
         configure(&home("bob"), Role::Person, &bootstrap)?;
         let (alice, alice_ready) = ready("Alice", &home("alice"), story).await?;
@@ -73,11 +76,8 @@ impl World {
         story.chapter("Becoming friends")?;
         story.tell(&format!("Alice is {}", alice_is.address))?;
         story.tell(&format!("Bob is   {}", bob_is.address))?;
-        let numbers = Numbers {
-            ready_ms: (alice_ready, bob_ready),
-            api_ms: (alice.api_ms, bob.api_ms),
-            ..Numbers::default()
-        };
+        let numbers =
+            Numbers { ready_ms: (alice_ready, bob_ready), api_ms: (alice.api_ms, bob.api_ms), ..Numbers::default() };
         let folder = folder.to_owned();
         let mut world = Self { alice, alice_is, bob: Some(bob), bob_is, stranger, bootstrap, folder, numbers };
         world.request(story).await?;
@@ -109,7 +109,8 @@ impl World {
         };
         let (message, told) = bob.diary.wait("Alice's request to reach Bob's client", pick).await?;
         let took = since(asked, told);
-        story.tell(&format!("Alice adds Bob by his address; Bob's client is told after {took:.1} ms: \"{message}\""))?;
+        story
+            .tell(&format!("Alice adds Bob by his address; Bob's client is told after {took:.1} ms: \"{message}\""))?;
         found(alice, &self.bob_is.root, "Alice found Bob", story)?;
         self.numbers.request_ms = took;
         Ok(())
@@ -131,7 +132,10 @@ impl World {
         let at_alice = self.alice.client.friend(&self.bob_is.root).await?;
         let at_bob = self.bob()?.client.friend(&self.alice_is.root).await?;
         if at_alice.safety_words != at_bob.safety_words {
-            return Err(Failure::new(Exit::Unwell, "Alice and Bob see different safety words: somebody sits between them"));
+            return Err(Failure::new(
+                Exit::Unwell,
+                "Alice and Bob see different safety words: somebody sits between them",
+            ));
         }
         let words = crate::format::clean_line(&at_alice.safety_words);
         story.tell(&format!("both see the same safety words, to compare by voice: {words}"))

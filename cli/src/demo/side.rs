@@ -96,7 +96,9 @@ impl Side {
             None => AudioSource::Speech { seed: plan.seed },
         };
         let video_in = match &plan.video_in {
-            Some(path) => VideoSource::file(path).map_err(|error| Failure::new(crate::Exit::Media, error.to_string()))?,
+            Some(path) => {
+                VideoSource::file(path).map_err(|error| Failure::new(crate::Exit::Media, error.to_string()))?
+            }
             None => VideoSource::Moving { seed: plan.seed },
         };
         let voice = Voice::start(SessionConfig {
@@ -139,7 +141,11 @@ impl Side {
     /// What was said and heard, and the pictures seen; leaves nothing behind.
     pub fn take(&self) -> (SoundLog, SoundLog, Pictures) {
         let taken = &self.watched;
-        (std::mem::take(&mut *lock(&taken.sent)), std::mem::take(&mut *lock(&taken.received)), std::mem::take(&mut *lock(&taken.pictures)))
+        (
+            std::mem::take(&mut *lock(&taken.sent)),
+            std::mem::take(&mut *lock(&taken.received)),
+            std::mem::take(&mut *lock(&taken.pictures)),
+        )
     }
 
     /// The seed of what this person sends.
@@ -151,7 +157,7 @@ impl Side {
 impl Pictures {
     fn show(&mut self, at: u64, picture: &Arc<Picture>) {
         self.first_ns.get_or_insert(at);
-        if self.shown % KEEP_EVERY == 0 && self.kept.len() < KEEP {
+        if self.shown.is_multiple_of(KEEP_EVERY) && self.kept.len() < KEEP {
             self.kept.push((at, Arc::clone(picture)));
         }
         self.shown += 1;
@@ -163,8 +169,8 @@ impl Pictures {
     /// The file cannot be written.
     pub fn write_png(&self, path: &Path) -> Result<bool, Failure> {
         let Some((_, picture)) = self.kept.last() else { return Ok(false) };
-        let written = std::fs::File::create(path)
-            .and_then(|file| video::write_png(picture, std::io::BufWriter::new(file)));
+        let written =
+            std::fs::File::create(path).and_then(|file| video::write_png(picture, std::io::BufWriter::new(file)));
         written.map(|()| true).map_err(|error| Failure::file(path, "write", &error))
     }
 

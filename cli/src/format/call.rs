@@ -37,7 +37,8 @@ pub fn list(calls: &Calls, style: Style) -> String {
     if !calls.history.is_empty() {
         let mut table = Table::new(["when", "with", "direction", "how it ended", "talked", "call"]);
         for entry in &calls.history {
-            let when = if style.terminal { time::ago(style.now_ms, entry.started_ms) } else { time::utc(entry.started_ms) };
+            let when =
+                if style.terminal { time::ago(style.now_ms, entry.started_ms) } else { time::utc(entry.started_ms) };
             let ended = ended(entry);
             table.row([
                 when.into(),
@@ -63,7 +64,8 @@ pub fn missed(entry: &HistoryEntry) -> bool {
 }
 
 fn ended(entry: &HistoryEntry) -> String {
-    let outcome = if missed(entry) { format!("missed ({})", outcome(entry.outcome)) } else { outcome(entry.outcome).to_owned() };
+    let outcome =
+        if missed(entry) { format!("missed ({})", outcome(entry.outcome)) } else { outcome(entry.outcome).to_owned() };
     match &entry.reason {
         Some(reason) => format!("{outcome}: {}", clean_line(reason)),
         None => outcome,
@@ -112,7 +114,9 @@ pub fn ending(call: &Call) -> String {
     let name = clean_line(&call.friend_name);
     let talked = call.answered_ms.zip(call.ended_ms).map(|(from, to)| time::clock(to.saturating_sub(from)));
     let sentence = match call.outcome {
-        Some(Outcome::Completed) => format!("The call with {name} is over ({}).", talked.unwrap_or_else(|| time::clock(0))),
+        Some(Outcome::Completed) => {
+            format!("The call with {name} is over ({}).", talked.unwrap_or_else(|| time::clock(0)))
+        }
         Some(Outcome::Declined) if call.direction == Direction::Outgoing => format!("{name} declined."),
         Some(Outcome::Declined) => "Declined.".to_owned(),
         Some(Outcome::Cancelled) if call.direction == Direction::Incoming => format!("{name} gave up calling."),

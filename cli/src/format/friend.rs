@@ -86,7 +86,10 @@ pub fn one(friend: &Friend, style: Style) -> String {
         format!("last seen:    {}", seen(friend, style)),
         format!("path:         {}", link(friend)),
         format!("safety words: {}", clean_line(&friend.safety_words)),
-        format!("verified:     {}", if friend.verified { "yes" } else { "no (compare the safety words by voice, then `twocan verify`)" }),
+        format!(
+            "verified:     {}",
+            if friend.verified { "yes" } else { "no (compare the safety words by voice, then `twocan verify`)" }
+        ),
     ];
     if let Some(own) = friend.own_name.as_ref().filter(|own| **own != friend.name) {
         lines.push(format!("calls itself: {}", clean_line(own)));
@@ -105,7 +108,8 @@ pub fn requests(requests: &[Request], style: Style) -> String {
     }
     let mut table = Table::new(["name", "id", "when", "message"]);
     for request in requests {
-        let when = if style.terminal { time::ago(style.now_ms, request.received_ms) } else { time::utc(request.received_ms) };
+        let when =
+            if style.terminal { time::ago(style.now_ms, request.received_ms) } else { time::utc(request.received_ms) };
         let says = if request.says_friends { "(says that you are friends already) " } else { "" };
         table.row([
             clean_line(&request.name).into(),
@@ -126,7 +130,11 @@ pub fn identity(identity: &Identity, style: Style) -> String {
     if !style.terminal {
         return format!("{}\n", identity.address);
     }
-    let name = if identity.name.is_empty() { "(none; set one with `twocan name NAME`)".to_owned() } else { clean_line(&identity.name) };
+    let name = if identity.name.is_empty() {
+        "(none; set one with `twocan name NAME`)".to_owned()
+    } else {
+        clean_line(&identity.name)
+    };
     format!("{}\n\nname: {name}\nid:   {}\n", style.paint(Colour::Bold, &identity.address), short(&identity.root))
 }
 

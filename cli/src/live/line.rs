@@ -71,7 +71,10 @@ pub fn draw(call: &Call, levels: Levels, style: Style, width: usize) -> String {
         if let Some(rtt) = quality.rtt_ms {
             parts.push((format!("{rtt:.0} ms"), None));
         }
-        parts.push((format!("loss {}", format::percent(quality.loss_in)), (quality.loss_in > 0.05).then_some(Colour::Red)));
+        parts.push((
+            format!("loss {}", format::percent(quality.loss_in)),
+            (quality.loss_in > 0.05).then_some(Colour::Red),
+        ));
         let (down, up) = (format::bitrate(quality.bitrate_in), format::bitrate(quality.bitrate_out));
         parts.push((format!("↓{down} ↑{up}"), None));
         parts.extend(path.map(|path| (path.to_owned(), None)));

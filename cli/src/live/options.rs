@@ -36,7 +36,8 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
     if matches!(video_out, VideoSink::Window { .. }) && !display {
         video_out = VideoSink::Null;
         notices.push(
-            "There is no display: a picture of your friend would not be shown (--video-out FILE.y4m keeps it).".to_owned(),
+            "There is no display: a picture of your friend would not be shown (--video-out FILE.y4m keeps it)."
+                .to_owned(),
         );
     }
     let config = SessionConfig {
@@ -105,7 +106,13 @@ fn audio_sink(word: &str) -> Result<AudioSink, Failure> {
         _ => match word.strip_prefix("device:") {
             Some(name) => AudioSink::Device(Some(name.to_owned())),
             None if has_extension(word, "wav") => AudioSink::Wav(writable(word)?),
-            None => return Err(unknown("--audio-out", word, "`device`, `device:NAME`, a file that ends in .wav, or `none`")),
+            None => {
+                return Err(unknown(
+                    "--audio-out",
+                    word,
+                    "`device`, `device:NAME`, a file that ends in .wav, or `none`",
+                ));
+            }
         },
     })
 }
@@ -141,7 +148,10 @@ fn existing(word: &str, option: &str, choices: &str) -> Result<PathBuf, Failure>
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Err(unknown(option, word, choices)),
         Ok(_) => Ok(path),
-        Err(error) => Err(Failure::new(Exit::Media, format!("cannot read {word}: {error}")).hint(format!("{option} takes {choices}"))),
+        Err(error) => {
+            Err(Failure::new(Exit::Media, format!("cannot read {word}: {error}"))
+                .hint(format!("{option} takes {choices}")))
+        }
     }
 }
 

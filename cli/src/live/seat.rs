@@ -45,7 +45,12 @@ impl<H: Handle> Seat<H> {
     ///
     /// # Errors
     /// Another client took the seat, or the node does not come back.
-    pub async fn keep(mut self, mut voice: Voice, notes: mpsc::Sender<Note>, counters: Arc<Counters>) -> Result<(), Failure> {
+    pub async fn keep(
+        mut self,
+        mut voice: Voice,
+        notes: mpsc::Sender<Note>,
+        counters: Arc<Counters>,
+    ) -> Result<(), Failure> {
         loop {
             if let Ok(channel) = self.node.media(&self.call, &self.token).await
                 && voice.carry(channel, &notes, &counters).await == End::Over
