@@ -5,6 +5,7 @@
 mod address;
 mod handshake;
 mod identity;
+mod messages;
 mod rendezvous;
 
 use std::{fs, path::PathBuf};

@@ -1,0 +1,229 @@
+//! Every kind of message, as bytes and as a reader sees it; and bytes that must be refused.
+
+use ciborium::Value as Cbor;
+use serde_json::{Value, json};
+
+use super::{bytes, check};
+use crate::rendezvous::Grant;
+use crate::wire::{
+    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, Candidate, ContactMessage, DeclineReason,
+    Description, DescriptionKind, Frame, Friendship, Hello, LeaveReason, List, Message, Name, Note, Open, Reason,
+    Reply, Request,
+};
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
+
+/// CBOR as JSON; byte strings as `{"bytes": hex}`.
+fn readable(value: &Cbor) -> Value {
+    match value {
+        Cbor::Integer(n) => json!(u64::try_from(i128::from(*n)).unwrap()),
+        Cbor::Bytes(bytes) => json!({ "bytes": hex::encode(bytes) }),
+        Cbor::Text(text) => json!(text),
+        Cbor::Bool(on) => json!(on),
+        Cbor::Array(items) => Value::Array(items.iter().map(readable).collect()),
+        Cbor::Map(fields) => Value::Object(
+            fields.iter().map(|(key, value)| (key.as_text().unwrap().to_owned(), readable(value))).collect(),
+        ),
+        other => panic!("not used in messages: {other:?}"),
+    }
+}
+
+fn field<'a>(map: &'a Cbor, name: &str) -> &'a Cbor {
+    let fields = map.as_map().unwrap();
+    fields.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value).unwrap()
+}
+
+/// Kind and body of an encoded frame.
+fn parts(encoded: &[u8]) -> (Value, Value) {
+    let envelope: Cbor = ciborium::from_reader(encoded).unwrap();
+    let body: Cbor = ciborium::from_reader(field(&envelope, "b").as_bytes().unwrap().as_slice()).unwrap();
+    (readable(field(&envelope, "k")), readable(&body))
+}
+
+fn frame(name: &str, sequence: Option<u64>, acknowledged: Option<u64>, message: Message) -> Value {
+    let frame = Frame { sequence, acknowledged, message };
+    let encoded = frame.encode().unwrap();
+    assert_eq!(Frame::decode(&encoded).unwrap(), frame, "{name}");
+    let (kind, body) = parts(&encoded);
+    json!({
+        "name": name, "kind": kind, "sequence": sequence, "acknowledged": acknowledged, "body": body,
+        "hex": hex::encode(encoded),
+    })
+}
+
+fn contact(name: &str, message: ContactMessage) -> Value {
+    let encoded = message.encode().unwrap();
+    assert_eq!(ContactMessage::decode(&encoded).unwrap(), message, "{name}");
+    let (kind, body) = parts(&encoded);
+    json!({ "name": name, "kind": kind, "body": body, "hex": hex::encode(encoded) })
+}
+
+fn call(participant: u16, body: CallBody) -> Message {
+    Message::Call(CallMessage { call: CallId(*b"0123456789abcdef"), participant, body })
+}
+
+fn description(kind: DescriptionKind, generation: u32) -> Description {
+    Description { kind, generation, fingerprint: bytes(3), sdp: Bounded::new(SDP).unwrap() }
+}
+
+fn candidates<const MAX: usize>() -> List<Candidate, MAX> {
+    let lines = [
+        "candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host",
+        "candidate:2 1 udp 1694498815 198.51.100.9 40001 typ srflx raddr 0.0.0.0 rport 0",
+    ];
+    List::first_of(lines.map(|line| Candidate::new(line).unwrap()))
+}
+
+fn link_frames() -> Vec<Value> {
+    let hello = Hello {
+        protocol: 1,
+        name: Name::clean("Bob ☎"),
+        availability: Availability::Available,
+        granted: 1_800_000_000_000,
+    };
+    let grant = Grant { slot_public: bytes(1), secret: bytes(2), generation: 1_800_000_000_001 };
+    let mut frames = vec![
+        frame("open, nothing known of the other", None, None, Message::Open(Open { first: 1, received: 0 })),
+        frame("open after a redial", None, None, Message::Open(Open { first: 7, received: 41 })),
+        frame("acknowledgement alone", None, Some(41), Message::Ack),
+        frame("ping", None, Some(41), Message::Ping(3)),
+        frame("pong", None, None, Message::Pong(3)),
+        frame("a kind that was not understood", None, None, Message::Unsupported(Bounded::new("hologram").unwrap())),
+        frame("hello", Some(1), None, Message::Hello(hello)),
+        frame("own name", Some(2), Some(1), Message::Profile(Name::clean("Alice"))),
+        frame("grant", Some(3), Some(1), Message::Grant(grant)),
+        frame("grant stored", Some(4), Some(3), Message::GrantStored(1_800_000_000_001)),
+    ];
+    for reason in ByeReason::ALL {
+        frames.push(frame(&format!("bye: {}", reason.word()), None, None, Message::Bye(*reason)));
+    }
+    for availability in Availability::ALL {
+        let name = format!("presence: {}", availability.word());
+        frames.push(frame(&name, Some(5), None, Message::Presence(*availability)));
+    }
+    for state in Friendship::ALL {
+        frames.push(frame(&format!("friendship: {}", state.word()), Some(6), None, Message::Friendship(*state)));
+    }
+    frames
+}
+
+fn call_frames() -> Vec<Value> {
+    let offer = |generation| description(DescriptionKind::Offer, generation);
+    let answer = |generation| description(DescriptionKind::Answer, generation);
+    let mut frames = vec![
+        ("invite", call(0, CallBody::Invite { description: offer(0), candidates: candidates(), video: true })),
+        ("ringing", call(1, CallBody::Ringing)),
+        ("answer", call(1, CallBody::Answer { description: answer(0), candidates: List::default() })),
+        ("candidates", call(0, CallBody::Candidates { generation: 0, candidates: candidates() })),
+        ("accept", call(1, CallBody::Accept { video: false })),
+        ("state", call(0, CallBody::State { muted: true, video: false, held: false, seat: true })),
+        ("offer of a new path", call(1, CallBody::Offer { description: offer(1), candidates: candidates() })),
+    ]
+    .into_iter()
+    .map(|(name, message)| frame(&format!("call: {name}"), Some(8), Some(3), message))
+    .collect::<Vec<_>>();
+    for reason in DeclineReason::ALL {
+        let text = Note::clean(if *reason == DeclineReason::Declined { "in a meeting" } else { "" });
+        let message = call(1, CallBody::Decline { reason: *reason, text });
+        frames.push(frame(&format!("call: decline, {}", reason.word()), Some(9), None, message));
+    }
+    for reason in LeaveReason::ALL {
+        let text = Reason::clean(if *reason == LeaveReason::Failed { "no way was found" } else { "" });
+        let message = call(0, CallBody::Leave { reason: *reason, text });
+        frames.push(frame(&format!("call: leave, {}", reason.word()), Some(10), None, message));
+    }
+    frames
+}
+
+/// An envelope made by hand.
+fn envelope(version: u64, kind: &str, body: &Cbor) -> Vec<u8> {
+    let mut inner = Vec::new();
+    ciborium::into_writer(body, &mut inner).unwrap();
+    let envelope = map(&[("v", version.into()), ("k", kind.into()), ("b", Cbor::Bytes(inner))]);
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&envelope, &mut bytes).unwrap();
+    bytes
+}
+
+fn map(fields: &[(&str, Cbor)]) -> Cbor {
+    Cbor::Map(fields.iter().map(|(key, value)| (Cbor::from(*key), value.clone())).collect())
+}
+
+fn refused() -> Vec<Value> {
+    let ping = envelope(1, "ping", &map(&[("id", 3.into())]));
+    let trailing = [ping.as_slice(), &[0]].concat();
+    let addressed = |call: usize, body: Cbor| {
+        map(&[("call", Cbor::Bytes(vec![7; call])), ("participant", 0.into()), ("body", body)])
+    };
+    let list = |count: usize, length: usize| {
+        let items = vec![Cbor::from("c".repeat(length)); count];
+        map(&[("generation", 0.into()), ("candidates", Cbor::Array(items))])
+    };
+    let stories = [
+        ("envelope of another version", "version", envelope(2, "ping", &map(&[("id", 3.into())]))),
+        ("bytes after the end", "trailing", trailing),
+        ("cut short", "malformed", ping[..ping.len() - 1].to_vec()),
+        ("a body without its field", "malformed", envelope(1, "ping", &map(&[]))),
+        ("a text for a number", "malformed", envelope(1, "ping", &map(&[("id", "3".into())]))),
+        ("name of 257 bytes", "malformed", envelope(1, "profile", &map(&[("name", "a".repeat(257).into())]))),
+        ("kind of 33 bytes", "malformed", envelope(1, &"k".repeat(33), &map(&[]))),
+        ("call id of 15 bytes", "malformed", envelope(1, "call.ringing", &addressed(15, map(&[])))),
+        ("17 candidates", "malformed", envelope(1, "call.candidates", &addressed(16, list(17, 1)))),
+        ("candidate of 257 bytes", "malformed", envelope(1, "call.candidates", &addressed(16, list(1, 257)))),
+    ];
+    let stories = stories.into_iter().map(|(name, why, bytes)| {
+        assert!(Frame::decode(&bytes).is_err(), "{name}");
+        json!({ "name": name, "why": why, "hex": hex::encode(bytes) })
+    });
+    stories.collect()
+}
+
+/// What a reader of this version must take although it does not know all of it.
+fn later() -> Vec<Value> {
+    let colour = map(&[("id", 3.into()), ("colour", "green".into())]);
+    let asleep = map(&[("availability", "asleep".into())]);
+    let unknown = map(&[("depth", 3.into())]);
+    let stories = [
+        ("an unknown field", envelope(1, "ping", &colour), Message::Ping(3)),
+        ("an unknown word", envelope(1, "presence", &asleep), Message::Presence(Availability::Other)),
+        ("an unknown kind", envelope(1, "hologram", &unknown), Message::Unknown(Bounded::new("hologram").unwrap())),
+        (
+            "absent fields have their empty value",
+            envelope(1, "hello", &map(&[("protocol", 1.into()), ("availability", "dnd".into())])),
+            Message::Hello(Hello { protocol: 1, name: Name::default(), availability: Availability::Dnd, granted: 0 }),
+        ),
+    ];
+    let stories = stories.into_iter().map(|(name, bytes, expected)| {
+        assert_eq!(Frame::decode(&bytes).unwrap().message, expected, "{name}");
+        let (kind, body) = parts(&bytes);
+        json!({ "name": name, "kind": kind, "body": body, "hex": hex::encode(bytes) })
+    });
+    stories.collect()
+}
+
+#[test]
+fn messages_are_those_in_the_vectors() {
+    let request = |friends| {
+        ContactMessage::Request(Request {
+            id: 0x0102_0304_0506_0708,
+            name: Name::clean("Alice"),
+            message: Note::clean("it's me, from the choir"),
+            friends,
+        })
+    };
+    let mut contacts = vec![
+        contact("request", request(false)),
+        contact("request of one who holds a friendship already", request(true)),
+    ];
+    let replies =
+        Reply::ALL.iter().map(|reply| contact(&format!("reply: {}", reply.word()), ContactMessage::Reply(*reply)));
+    contacts.extend(replies);
+    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).collect();
+    check(
+        "messages",
+        &json!({
+            "spec": "specs/04-link.md", "version": 1, "frames": frames, "contact": contacts, "later": later(),
+            "refused": refused(),
+        }),
+    );
+}
