@@ -42,8 +42,7 @@ pub struct SenderStats {
     pub frame_rate: f64,
     /// Bits per second that are aimed at now.
     pub bitrate: u32,
-    /// Processor time of the sender's thread per picture, in milliseconds: the mean of the wall time that scaling and
-    /// encoding took.
+    /// Mean time that scaling and encoding one picture took, in milliseconds.
     pub encode_ms: f64,
 }
 
@@ -398,9 +397,7 @@ fn wait<'a>(
     shared: &Shared,
     mut control: std::sync::MutexGuard<'a, Control>,
     until: Option<u64>,
-) -> std::sync::MutexGuard<'a, Control>
-where
-{
+) -> std::sync::MutexGuard<'a, Control> {
     if !control.woken {
         let left = until.map_or(IDLE, |at| Duration::from_nanos(at.saturating_sub(now_ns()))).min(IDLE);
         control = shared.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;

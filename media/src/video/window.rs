@@ -103,7 +103,7 @@ mod shown {
             let mut builder = EventLoop::<Wish>::with_user_event();
             EventLoopBuilderExtX11::with_any_thread(&mut builder, true);
             EventLoopBuilderExtWayland::with_any_thread(&mut builder, true);
-            let made = builder.build().map_err(|e| e.to_string()).and_then(|event_loop| {
+            let made = builder.build().map_err(|e| no_display(&e)).and_then(|event_loop| {
                 let context = softbuffer::Context::new(event_loop.owned_display_handle());
                 context.map(|context| (event_loop, context)).map_err(|e| e.to_string())
             });
@@ -124,6 +124,17 @@ mod shown {
         std::thread::Builder::new().name("window".into()).spawn(run).map_err(|e| e.to_string())?;
         let proxy = told.recv_timeout(OPEN_TIMEOUT).map_err(|_| "the display does not answer".to_owned())??;
         Ok(Host { proxy: Mutex::new(proxy) })
+    }
+
+    /// The library's words name its own source files; what is the matter is mostly plain.
+    fn no_display(error: &winit::error::EventLoopError) -> String {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if set("DISPLAY") || set("WAYLAND_DISPLAY") || set("WAYLAND_SOCKET") {
+            let text = error.to_string();
+            format!("the display cannot be opened ({})", text.rsplit(": ").next().unwrap_or(&text))
+        } else {
+            "there is no display (neither WAYLAND_DISPLAY nor DISPLAY is set)".into()
+        }
     }
 
     impl Window {
