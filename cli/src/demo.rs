@@ -74,12 +74,14 @@ impl Folder {
 /// # Errors
 /// Those of the work, or that it was interrupted.
 pub async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let mut terminate = signal(SignalKind::terminate())
-        .map_err(|error| Failure::new(Exit::Internal, format!("cannot listen to signals: {error}")))?;
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, format!("cannot listen to signals: {error}")));
+    let (mut terminate, mut hangup) = (listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     tokio::select! {
         result = work => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted")),
-        _ = terminate.recv() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        _ = terminate.recv() => Err(Failure::new(Exit::Interrupted, "terminated")),
+        _ = hangup.recv() => Err(Failure::new(Exit::Interrupted, "the terminal was closed")),
     }
 }
 

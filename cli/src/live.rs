@@ -58,6 +58,7 @@ struct Live<'a, H: Handle> {
     terminal: Terminal,
     leaving: Option<Instant>,
     advised: Vec<Part>,
+    trouble: mpsc::Sender<String>,
 }
 
 /// Lives through a call until it ended; the result is its exit code.
@@ -75,6 +76,7 @@ pub async fn run<H: Handle>(
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     let (notes, mut noted) = mpsc::channel(NOTES);
+    let (trouble, mut troubles) = mpsc::channel(NOTES);
     let mut terminal = Terminal::open(options.live && !out.json());
     if terminal.live() {
         terminal.say("m mute · v video · h hold · q hang up");
@@ -84,7 +86,8 @@ pub async fn run<H: Handle>(
     let mut media = tokio::spawn(seat.keep(voice, notes, Arc::default()));
     let mut media_done = false;
     let mut events = seat::follow(node.clone(), events);
-    let mut live = Live { node, call: seated.call, session, options, terminal, leaving: None, advised: Vec::new() };
+    let mut live =
+        Live { node, call: seated.call, session, options, terminal, leaving: None, advised: Vec::new(), trouble };
     let mut signals = Signals::new()?;
     live.show(out)?;
     let mut draw = tokio::time::interval(DRAW);
@@ -115,6 +118,7 @@ pub async fn run<H: Handle>(
                 };
             }
             Some(note) = noted.recv() => live.noted(note),
+            Some(text) = troubles.recv() => live.terminal.say(&clean_line(&text)),
             key = live.terminal.key() => if live.key(key) { return Err(interrupted()); },
             () = signals.next() => if live.hang_up() { return Err(interrupted()); },
             _ = draw.tick(), if live.terminal.live() => live.draw(out),
@@ -218,9 +222,16 @@ impl<H: Handle> Live<'_, H> {
             Key::Quit | Key::Interrupt => return self.hang_up(),
             Key::Answer | Key::Decline => return false,
         };
-        let (node, id) = (self.node.clone(), self.call.id.clone());
-        // What it changed comes back as an event; what failed shows as nothing having changed.
-        tokio::spawn(async move { node.update_call(&id, update).await });
+        let (node, id, session) = (self.node.clone(), self.call.id.clone(), Arc::clone(&self.session));
+        let (muted, trouble) = (self.call.muted, self.trouble.clone());
+        // What it changed comes back as an event.
+        tokio::spawn(async move {
+            if let Err(error) = node.update_call(&id, update).await {
+                session.set_muted(muted);
+                // A full queue means that enough trouble is waiting to be told.
+                let _ = trouble.try_send(error.message);
+            }
+        });
         false
     }
 

@@ -110,7 +110,8 @@ fn prepare(command: &mut Command, detach: bool) {
 }
 
 impl Started {
-    /// What the node wrote since it was started: its last lines, at most four.
+    /// Why the node ended, as it wrote it since it was started: the sentence meant for people, else its last lines, at
+    /// most four.
     pub fn last_words(&self) -> String {
         let tail = || -> std::io::Result<String> {
             let mut file = File::open(&self.log)?;
@@ -122,7 +123,10 @@ impl Started {
         };
         let text = tail().unwrap_or_default();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(4)..].join("\n")
+        match lines.iter().rev().find_map(|line| line.strip_prefix("twocand: ")) {
+            Some(sentence) => sentence.to_owned(),
+            None => lines[lines.len().saturating_sub(4)..].join("\n"),
+        }
     }
 }
 

@@ -30,21 +30,17 @@ struct Up {
 
 /// Starts the node in the background, unless one runs already, and waits until it answers.
 pub async fn up(home: &Path, wait_s: u64, out: &mut Out) -> Result<Exit, Failure> {
-    let (client, status, up) = match Client::connect(home).await {
-        Ok(client) => {
-            let status = client.status().await?;
-            (client, status, (true, false))
-        }
+    let wait = Duration::from_secs(wait_s);
+    let ((status, identity), already_running, first_start) = match Client::connect(home).await {
+        Ok(client) => (wait_for(Some(client), None, home, wait).await?, true, false),
         Err(error) if error.code == Code::NoNode => {
             let first = !home.join("identity.key").exists();
             let started = process::start(&process::find()?, home, true)?;
-            let (client, status) = wait_for(started, home, Duration::from_secs(wait_s)).await?;
-            (client, status, (false, first))
+            (wait_for(None, Some(started), home, wait).await?, false, first)
         }
         Err(error) => return Err(error.into()),
     };
-    let identity = if status.locked { None } else { Some(client.identity().await?) };
-    let up = Up { pid: status.pid, already_running: up.0, first_start: up.1, locked: status.locked, identity };
+    let up = Up { pid: status.pid, already_running, first_start, locked: status.locked, identity };
     let style = Style::of(out);
     out.show(&up, |up| describe(up, style))?;
     Ok(Exit::Ok)
@@ -67,29 +63,49 @@ fn describe(up: &Up, style: Style) -> String {
     text
 }
 
-async fn wait_for(mut node: process::Started, home: &Path, limit: Duration) -> Result<(Client, Status), Failure> {
+/// Waits until the node is locked or knows who it is: its API answers a little earlier.
+async fn wait_for(
+    mut client: Option<Client>,
+    mut started: Option<process::Started>,
+    home: &Path,
+    limit: Duration,
+) -> Result<(Status, Option<Identity>), Failure> {
     let begin = Instant::now();
+    let log = || format!("its log is {}", home.join(process::LOG).display());
     loop {
-        match Client::connect(home).await {
-            Ok(client) => {
-                let status = client.status().await?;
-                return Ok((client, status));
-            }
-            Err(error) if error.code == Code::NoNode => {}
-            Err(error) => return Err(error.into()),
+        if client.is_none() {
+            client = match Client::connect(home).await {
+                Ok(client) => Some(client),
+                Err(error) if error.code == Code::NoNode => None,
+                Err(error) => return Err(error.into()),
+            };
         }
-        if let Ok(Some(status)) = node.child.try_wait() {
+        if let Some(client) = &client {
+            match state(client).await {
+                Ok(known) => return Ok(known),
+                Err(error) if error.code == Code::NoNode => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(node) = &mut started
+            && let Ok(Some(status)) = node.child.try_wait()
+        {
             let words = node.last_words();
             let why = if words.is_empty() { format!("it ended with {status}") } else { words };
-            return Err(Failure::new(Exit::NoNode, format!("the node did not start: {why}"))
-                .hint(format!("its log is {}", home.join(process::LOG).display())));
+            return Err(Failure::new(Exit::NoNode, format!("the node did not start: {why}")).hint(log()));
         }
         if begin.elapsed() > limit {
-            return Err(Failure::new(Exit::NoNode, format!("the node does not answer after {} s", limit.as_secs()))
-                .hint(format!("its log is {}", home.join(process::LOG).display())));
+            let text = format!("the node does not answer after {} s", limit.as_secs());
+            return Err(Failure::new(Exit::NoNode, text).hint(log()));
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+async fn state(client: &Client) -> twocan_control::Result<(Status, Option<Identity>)> {
+    let status = client.status().await?;
+    let identity = if status.locked { None } else { Some(client.identity().await?) };
+    Ok((status, identity))
 }
 
 /// Stops the node, and waits until it is gone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use twocan_control::{AnswerCall, CallState, Event, Handle, LinkPath, PlaceCall, SeatedCall};
 use twocan_media::measure::DelayProbe;
 use twocan_media::now_ns;
@@ -26,6 +26,8 @@ const BOTH_SPEAK: Duration = Duration::from_secs(3);
 const FIRST: Duration = Duration::from_secs(10);
 /// How often the first sound and picture are looked for; their times come from the taps, not from here.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the media of an ended call may take to end.
+const FINISH: Duration = Duration::from_secs(2);
 /// From the first sound to the window in which memory and CPU are measured.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -101,6 +103,14 @@ pub struct Numbers {
 
 /// Ends media tasks when dropped: also when a call fails half-way.
 struct Task(JoinHandle<Result<(), Failure>>);
+
+impl Task {
+    /// Waits for the media's own end, so that nothing of the call is left running.
+    async fn finish(mut self) {
+        // One that does not end is ended by dropping it.
+        let _ = timeout(FINISH, &mut self.0).await;
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -186,7 +196,8 @@ pub async fn one(
         .await?;
     numbers.hangup_ms = since(hung_up, told);
     story.tell(&format!("Alice hangs up; Bob's client knows after {:.1} ms", numbers.hangup_ms))?;
-    drop((caller_media, callee_media));
+    caller_media.finish().await;
+    callee_media.finish().await;
     let compared = compare(caller, callee, talk);
     let (sound, vision) = tokio::task::spawn_blocking(compared)
         .await

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use twocan_control::{Client, Event, Handle, Status};
+use twocan_control::{Client, Event, Handle, Status, paths};
 use twocan_media::now_ns;
 
 use super::diary::Diary;
@@ -83,7 +83,10 @@ impl Node {
         let (started, started_ns) = (Instant::now(), now_ns());
         let mut process = process::start(program, home, false)?;
         let client = loop {
-            if let Ok(client) = Client::connect(home).await {
+            // Looking for the socket is cheap, so the node that starts is not disturbed by it.
+            if paths::socket(home).exists()
+                && let Ok(client) = Client::connect(home).await
+            {
                 break client;
             }
             if let Ok(Some(status)) = process.child.try_wait() {
