@@ -47,7 +47,7 @@ fn pair(a: &RootKey, b: &RootKey) -> Value {
 
 fn refused_key(key: [u8; 32], why: &str) -> Value {
     assert!(RootPublic::from_bytes(&key).is_err(), "{why}");
-    json!({ "key": hex::encode(key), "why": why })
+    json!({ "key": hex::encode(key), "note": why })
 }
 
 fn refused_keys() -> Vec<Value> {

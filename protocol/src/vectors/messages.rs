@@ -4,6 +4,7 @@ use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
 use super::{bytes, check};
+use crate::identity::RootKey;
 use crate::rendezvous::Grant;
 use crate::wire::{
     Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, Candidate, ContactMessage, DeclineReason,
@@ -81,7 +82,8 @@ fn link_frames() -> Vec<Value> {
         availability: Availability::Available,
         granted: 1_800_000_000_000,
     };
-    let grant = Grant { slot_public: bytes(1), secret: bytes(2), generation: 1_800_000_000_001 };
+    let slot_public = RootKey::from_secret(&bytes(1)).public().to_bytes();
+    let grant = Grant { slot_public, secret: bytes(2), generation: 1_800_000_000_001 };
     let mut frames = vec![
         frame("open, nothing known of the other", None, None, Message::Open(Open { first: 1, received: 0 })),
         frame("open after a redial", None, None, Message::Open(Open { first: 7, received: 41 })),

@@ -139,7 +139,7 @@ fn rendezvous_vectors() {
     .into_iter()
     .map(|(why, key, record)| {
         assert!(verify_record(&key, &record).is_err(), "{why}");
-        json!({ "why": why, "record_key": hex::encode(key), "record": hex::encode(record) })
+        json!({ "note": why, "record_key": hex::encode(key), "record": hex::encode(record) })
     })
     .collect();
     check(

@@ -1,0 +1,1 @@
+"""The specifications once more, in Python, to check the test vectors with."""
