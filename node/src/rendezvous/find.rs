@@ -29,6 +29,8 @@ const LINGER: Duration = Duration::from_millis(250);
 const ENOUGH: u32 = 3;
 /// Copies of one place that are opened at most; beyond, somebody floods.
 const MAX_COPIES: u32 = 64;
+/// Nodes that hold a record at most (Kademlia's k).
+const HOLDERS: usize = 20;
 /// A search ends by then.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// A disjoint query can end empty by bad luck (libp2p issue 5418): it is asked once more after this time.
@@ -88,7 +90,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchEvent {
     /// A valid copy, newer than any before.
-    Found(Found),
+    Found(Box<Found>),
     /// Nothing more will come. Nothing found means unknown, never offline.
     Done(Report),
 }
@@ -112,7 +114,7 @@ impl Search {
     /// Waits for the first that is found.
     pub async fn first(&mut self) -> Option<Found> {
         match self.next().await {
-            Some(SearchEvent::Found(found)) => Some(found),
+            Some(SearchEvent::Found(found)) => Some(*found),
             _ => None,
         }
     }
@@ -233,7 +235,7 @@ async fn run(
                 if newest.is_none_or(|newest| found.sequence > newest) {
                     newest = Some(found.sequence);
                     // Nobody may be listening any more; the end of this lookup still mends stale copies.
-                    let _ = events.send(SearchEvent::Found(*found)).await;
+                    let _ = events.send(SearchEvent::Found(found)).await;
                 }
             }
             Ok(Some(News::Bad)) => report.bad_copies += 1,
@@ -259,8 +261,9 @@ async fn look(swarm: Handle, place: Place, news: mpsc::Sender<News>, started: In
         if attempt > 0 {
             sleep(AGAIN).await;
         }
-        let asked = look_once(&swarm, &place, &news, started, &mut outcome).await;
-        if outcome.newest.is_some() || !asked {
+        let answered = look_once(&swarm, &place, &news, started, &mut outcome).await;
+        // Nobody to ask, or everybody was asked: once more would not help.
+        if outcome.newest.is_some() || answered == 0 || answered >= swarm.dht_peers().min(HOLDERS) {
             break;
         }
     }
@@ -281,19 +284,19 @@ struct Looked {
     holders: Vec<(PeerId, u64)>,
 }
 
-/// One lookup; returns whether any node answered.
+/// One lookup; returns how many nodes answered, or some number if they gave copies.
 async fn look_once(
     swarm: &Handle,
     place: &Place,
     news: &mpsc::Sender<News>,
     started: Instant,
     looked: &mut Looked,
-) -> bool {
-    let Ok(mut get) = swarm.get(*place.reader.key.as_bytes()).await else { return false };
+) -> usize {
+    let Ok(mut get) = swarm.get(*place.reader.key.as_bytes()).await else { return 0 };
     let query = get.id();
     let begun = Instant::now();
     let (mut copies, mut bad, mut agreeing) = (0, 0, 0);
-    let mut answered = false;
+    let mut answered = 0;
     loop {
         let event = if looked.newest.is_some() {
             let Ok(event) = timeout(LINGER, get.next()).await else { break };
@@ -304,12 +307,12 @@ async fn look_once(
         let copy = match event {
             Some(GetEvent::Copy(copy)) => copy,
             Some(GetEvent::Done(report)) => {
-                answered |= report.answered > 0;
+                answered = report.answered as usize;
                 break;
             }
             None => break,
         };
-        answered = true;
+        answered += 1;
         let opened = place.reader.open(&copy.value).ok().filter(|(_, body)| is_current(body, unix_ms()));
         let Some((sequence, body)) = opened else {
             bad += 1;

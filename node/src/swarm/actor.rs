@@ -42,7 +42,7 @@ const OUTBOX: usize = 128;
 /// Streams that are being negotiated by the other side, per connection.
 const MAX_NEGOTIATING: usize = 16;
 /// Changes of addresses within this time are reported as one.
-const ADDRESS_DELAY: Duration = Duration::from_millis(50);
+const ADDRESS_DELAY: Duration = Duration::from_millis(10);
 /// On shutdown, how long the goodbyes may take to leave.
 const GOODBYE: Duration = Duration::from_millis(300);
 

@@ -198,3 +198,21 @@ async fn a_node_that_joins_a_small_network_is_given_the_records() {
     let mut search = bob.rendezvous.find(friend(&bob.root, &alice.root, Some(&key)));
     assert!(within("found", search.first()).await.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_nodes_delay_neither_the_first_copies_nor_their_confirmation() {
+    let mut nodes = network(9).await;
+    let alice = Person::start(1, &[nodes[0].quic()]).await;
+    let bob = Person::start(2, &[nodes[0].quic()]).await;
+    bob.node.knows(1).await;
+    // A third of the nodes dies; the others still name them.
+    for dead in nodes.drain(6..) {
+        dead.handle.shutdown().await;
+    }
+    let key = presence(1);
+    alice.rendezvous.set_slots(vec![Slot::Presence(key.clone())]).await;
+    alice.confirmed(1).await;
+    let mut search = bob.rendezvous.find(friend(&bob.root, &alice.root, Some(&key)));
+    let found = within("found", search.first()).await.unwrap();
+    assert_eq!(found.body.peer_id, *alice.node.handle.peer_id());
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
-use twocan_node::swarm::{DialError, Event, OpenError, Route, ServerMode, Transport};
+use twocan_node::swarm::{DialError, Event, OpenError, PutEvent, Route, ServerMode, Transport};
 use twocan_protocol::rendezvous::{PresenceKey, RECORD_LEN, presence_publisher};
 
 use crate::support::{DEADLINE, Node, body, network, record, rng, root, within};
@@ -225,4 +225,27 @@ async fn loopback_addresses_go_into_a_slot_only_when_there_is_nothing_else() {
     let own = within("addresses", addresses.wait_for(|own| own.lan.len() == 2)).await.unwrap().clone();
     assert!(own.direct.is_empty());
     assert_eq!(own.lan, [node.quic(), node.tcp()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_reports_its_first_success_while_dead_nodes_are_still_waited_for() {
+    let mut nodes = network(6).await;
+    let dead: Vec<Node> = nodes.drain(4..).collect();
+    for node in &dead {
+        node.handle.shutdown().await;
+    }
+    let publisher = presence_publisher(&PresenceKey::generate(1, &mut rng(1)), 7);
+    let (key, value) = record(&publisher, 1, &body(&root(1), nodes[0].handle.peer_id(), vec![]));
+    let (_, mut events) = nodes[0].handle.put(key, value).await.unwrap();
+    let mut all = Vec::new();
+    within("put", async {
+        while let Some(event) = events.recv().await {
+            all.push(event);
+        }
+    })
+    .await;
+    let stored: Vec<u32> =
+        all.iter().filter_map(|event| if let PutEvent::Stored(count) = event { Some(*count) } else { None }).collect();
+    assert_eq!(stored, [1, 2, 3]);
+    assert!(matches!(all.last(), Some(PutEvent::Done(report)) if report.stored == 3), "{all:?}");
 }

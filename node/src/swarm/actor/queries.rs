@@ -21,8 +21,13 @@ use super::{
 
 /// Lookups and puts that may run or wait at a time.
 const MAX_QUERIES: usize = 128;
-/// The search for the closest nodes goes on with who has answered by then.
-const SEARCH_CUT: Duration = Duration::from_millis(1500);
+/// A search for the closest nodes whose remaining nodes are silent for this time, or for twice the time to the first
+/// answer if that is longer, goes on with who has answered: dead nodes would hold it up for seconds.
+const SILENCE: Duration = Duration::from_millis(400);
+/// No search takes longer.
+const SEARCH_LIMIT: Duration = Duration::from_secs(6);
+/// How often searches are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// What is asked while no DHT node is known waits for one at most so long.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Nodes that hold a record (Kademlia's k).
@@ -37,8 +42,36 @@ pub(super) struct Queries {
 
 enum Running {
     Get { id: QueryId, reply: mpsc::Sender<GetEvent> },
-    Search { put: QueryId, cut: Instant },
+    Search { put: QueryId, progress: Progress },
     Store { put: QueryId },
+}
+
+/// How a search for the closest nodes gets on.
+struct Progress {
+    started: Instant,
+    first: Option<Duration>,
+    answers: u32,
+    last: Instant,
+    look_at: Instant,
+}
+
+impl Progress {
+    fn new(now: Instant) -> Self {
+        Self { started: now, first: None, answers: 0, last: now, look_at: now + LOOK }
+    }
+
+    /// Whether to go on with `answers` nodes.
+    fn is_enough(&mut self, answers: u32, now: Instant) -> bool {
+        self.look_at = now + LOOK;
+        let elapsed = now.saturating_duration_since(self.started);
+        if answers > self.answers {
+            self.answers = answers;
+            self.last = now;
+            self.first.get_or_insert(elapsed);
+        }
+        let silent = now.saturating_duration_since(self.last);
+        elapsed >= SEARCH_LIMIT || self.first.is_some_and(|first| silent >= SILENCE.max(first * 2))
+    }
 }
 
 enum Waiting {
@@ -63,7 +96,7 @@ impl Queries {
 
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let cuts = self.running.values().filter_map(|running| match running {
-            Running::Search { cut, .. } => Some(*cut),
+            Running::Search { progress, .. } => Some(progress.look_at),
             _ => None,
         });
         cuts.chain(self.waiting.front().map(|(until, _)| *until)).min()
@@ -138,7 +171,7 @@ impl Actor {
         put.started = now;
         let query = self.swarm.behaviour_mut().dht.kad().get_closest_peers(put.key.to_vec());
         tracing::debug!(query = %id, kad = ?query, "put");
-        self.queries.running.insert(query, Running::Search { put: id, cut: now + SEARCH_CUT });
+        self.queries.running.insert(query, Running::Search { put: id, progress: Progress::new(now) });
     }
 
     pub(super) fn put_to(
@@ -261,11 +294,14 @@ impl Actor {
     pub(super) fn cut_what_is_due(&mut self, now: Instant) {
         let mut due = Vec::new();
         for (query, running) in &mut self.queries.running {
-            if let Running::Search { cut, .. } = running
-                && *cut <= now
+            if let Running::Search { progress, .. } = running
+                && progress.look_at <= now
             {
-                due.push(*query);
-                *cut = now + SEARCH_CUT;
+                let kad = self.swarm.behaviour_mut().dht.kad();
+                let answers = kad.query(query).map_or(0, |query| query.stats().num_successes());
+                if progress.is_enough(answers, now) {
+                    due.push(*query);
+                }
             }
         }
         for query in due {
@@ -280,5 +316,31 @@ impl Actor {
                 None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_goes_on_without_nodes_that_are_silent_for_long_by_the_measure_of_the_network() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut near = Progress::new(start);
+        assert!(!near.is_enough(3, at(100)));
+        assert!(!near.is_enough(5, at(200)));
+        assert!(!near.is_enough(5, at(500)));
+        assert!(near.is_enough(5, at(600)));
+
+        let mut far = Progress::new(start);
+        assert!(!far.is_enough(0, at(800)));
+        assert!(!far.is_enough(1, at(900)));
+        assert!(!far.is_enough(1, at(2600)), "one more hop may take as long as the first");
+        assert!(far.is_enough(1, at(2700)));
+
+        let mut dead = Progress::new(start);
+        assert!(!dead.is_enough(0, at(5900)));
+        assert!(dead.is_enough(0, at(6000)));
     }
 }

@@ -34,8 +34,12 @@ const MAX_BOOTSTRAP: usize = 64;
 const BOOTSTRAP_AT_ONCE: usize = 8;
 /// First and longest pause between rounds of dialling them.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-/// How often the table is looked after by a search for ourselves.
+/// An address is not dialled again before this time: the first attempt may still succeed.
+const ATTEMPT: Duration = Duration::from_millis(450);
+/// How often a server looks after its table, by a search for itself and in every bucket.
 const REFRESH: Duration = Duration::from_secs(3600);
+/// How often one that only asks does, by a search for itself: its own queries do the rest.
+const CLIENT_REFRESH: Duration = Duration::from_secs(4 * 3600);
 /// Nodes remembered for the next start.
 const MAX_KNOWN: usize = 32;
 /// Failures to reach a node before it leaves the table; one is enough if somebody else answers in its place.
@@ -53,8 +57,8 @@ const SWEEP: Duration = Duration::from_secs(600);
 
 pub(super) struct Table {
     view: watch::Sender<DhtView>,
-    bootstrap: Vec<Multiaddr>,
-    next_bootstrap: usize,
+    /// Where to start from, and when each was tried last.
+    bootstrap: Vec<(Multiaddr, Option<Instant>)>,
     retry_at: Option<Instant>,
     pause: Duration,
     refresh_at: Option<Instant>,
@@ -72,7 +76,6 @@ impl Table {
         Self {
             view,
             bootstrap: Vec::new(),
-            next_bootstrap: 0,
             retry_at: None,
             pause: RETRY.0,
             refresh_at: None,
@@ -107,6 +110,10 @@ impl Table {
             let soon = now + if self.is_empty() { Duration::ZERO } else { self.pause };
             self.retry_at = Some(self.retry_at.map_or(soon, |at| at.min(soon)));
         }
+    }
+
+    fn refresh_pause(&self) -> Duration {
+        if self.view.borrow().server { REFRESH } else { CLIENT_REFRESH }
     }
 
     pub(super) fn on_reached(&mut self, peer: PeerId) {
@@ -157,13 +164,13 @@ impl Actor {
                 tracing::debug!("an address to start from is not usable");
                 continue;
             };
-            if self.table.bootstrap.contains(&address) {
+            if self.table.bootstrap.iter().any(|(known, _)| *known == address) {
                 continue;
             }
             if self.table.bootstrap.len() >= MAX_BOOTSTRAP {
                 self.table.bootstrap.remove(0);
             }
-            self.table.bootstrap.push(address);
+            self.table.bootstrap.push((address, None));
             self.table.pause = RETRY.0;
         }
         // Dialling before there is a listener would use another port than ours.
@@ -180,8 +187,15 @@ impl Actor {
             self.dial_bootstrap(now);
         }
         if self.table.refresh_at.is_some_and(|at| at <= now) {
-            self.table.refresh_at = Some(now + REFRESH);
-            let _ = self.swarm.behaviour_mut().dht.kad().bootstrap();
+            self.table.refresh_at = Some(now + self.table.refresh_pause());
+            let me = *self.swarm.local_peer_id();
+            let server = self.table.view().server;
+            let kad = self.swarm.behaviour_mut().dht.kad();
+            if server {
+                let _ = kad.bootstrap();
+            } else {
+                kad.get_closest_peers(me);
+            }
         }
         if self.table.sweep_at.is_some_and(|at| at <= now) {
             let store = self.swarm.behaviour_mut().dht.kad().store_mut();
@@ -191,21 +205,30 @@ impl Actor {
     }
 
     fn dial_bootstrap(&mut self, now: Instant) {
-        let count = self.table.bootstrap.len().min(BOOTSTRAP_AT_ONCE);
-        let first = self.table.next_bootstrap;
-        let chosen: Vec<Multiaddr> = self.table.bootstrap.iter().cycle().skip(first).take(count).cloned().collect();
-        self.table.next_bootstrap = (first + count) % self.table.bootstrap.len().max(1);
+        let mut ready: Vec<&mut (Multiaddr, Option<Instant>)> = self
+            .table
+            .bootstrap
+            .iter_mut()
+            .filter(|(_, tried)| tried.is_none_or(|at| now.saturating_duration_since(at) >= ATTEMPT))
+            .collect();
+        ready.sort_by_key(|(_, tried)| *tried);
+        ready.truncate(BOOTSTRAP_AT_ONCE);
+        let mut chosen = Vec::new();
+        for (address, tried) in ready {
+            *tried = Some(now);
+            chosen.push(address.clone());
+        }
+        if self.table.is_empty() && !self.table.bootstrap.is_empty() {
+            self.table.retry_at = Some(now + self.table.pause);
+        }
         if chosen.is_empty() {
             return;
         }
-        tracing::debug!(addresses = count, "dialling nodes to start from");
+        tracing::debug!(addresses = chosen.len(), "dialling nodes to start from");
         // Nobody waits for these: what counts is who says in identify that it serves the DHT.
         let (reply, _) = mpsc::channel(1);
         for address in chosen {
             self.dial_addresses(vec![address], &reply, now);
-        }
-        if self.table.is_empty() {
-            self.table.retry_at = Some(now + self.table.pause);
         }
         self.table.pause = (self.table.pause * 2).min(RETRY.1);
     }
@@ -328,7 +351,8 @@ impl Actor {
             self.outbox.push_back(Event::DhtPeers(peers));
         }
         if peers > 0 {
-            self.table.refresh_at.get_or_insert(now + REFRESH);
+            let refresh_at = now + self.table.refresh_pause();
+            self.table.refresh_at.get_or_insert(refresh_at);
             if was == 0 {
                 self.table.retry_at = None;
                 self.table.pause = RETRY.0;
