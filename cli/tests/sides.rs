@@ -53,6 +53,11 @@ fn carry(side: &mut Side, channel: MediaChannel) -> tokio::task::JoinHandle<End>
 async fn both_hear_and_see_each_other() {
     let (mut alice, mut bob) = (side(1), side(2));
     let (a, b) = wire();
+    // As in the demo: the line opens in a moment in which both speak.
+    while !(alice.speaks() && bob.speaks()) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let opened = twocan_media::now_ns();
     let tasks = [carry(&mut alice, a), carry(&mut bob, b)];
     let both = async {
         while [&alice, &bob].iter().any(|side| side.first_sound_ns().is_none() || side.first_picture_ns().is_none()) {
@@ -60,6 +65,14 @@ async fn both_hear_and_see_each_other() {
         }
     };
     timeout(Duration::from_secs(20), both).await.expect("sound and picture both ways");
+    for side in [&alice, &bob] {
+        let since = |at: Option<u64>| at.map(|at| at.saturating_sub(opened) / 1_000_000);
+        eprintln!(
+            "first sound {:?} ms, first picture {:?} ms",
+            since(side.first_sound_ns()),
+            since(side.first_picture_ns())
+        );
+    }
     // Long enough for some pieces to be compared.
     sleep(Duration::from_secs(4)).await;
     for task in tasks {
