@@ -15,6 +15,8 @@ use twocan_protocol::{
 
 use super::*;
 
+mod over_swarm;
+
 const SHORT: Deadlines = Deadlines {
     gate: Duration::from_millis(100),
     handshake: Duration::from_millis(300),
@@ -305,7 +307,7 @@ async fn one_source_cannot_guess_on_through_new_connections() {
     let mut ends = bob.ends(&alice);
     for n in 0..30 {
         ends.connection = n.to_string();
-        observe(&acceptor, &ends, &table, &[9; 32], true).await;
+        assert_eq!(observe(&acceptor, &ends, &table, &[9; 32], true).await, (Vec::new(), Ok(false)));
     }
     ends.connection = "new".to_owned();
     assert_eq!(observe(&acceptor, &ends, &table, &alice.opening(&bob), true).await, (Vec::new(), Ok(false)));
