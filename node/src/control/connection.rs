@@ -8,7 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// What a connection may hold of what it reads and writes.
 const MAX_BUFFER: usize = 64 * 1024;
+/// Callers at one time who are told that there is no place; more are closed without a word.
+const MAX_REFUSALS: usize = 16;
 /// How long to wait after the system refused a connection (too many open files).
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -35,6 +37,7 @@ pub(super) struct Hangup(pub(super) CancellationToken);
 pub(super) async fn accept<H: Handle>(listener: Listener, handle: H, limits: Limits, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     let places = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let state = routes::Shared {
         handle,
         limits: limits.clone(),
@@ -59,7 +62,11 @@ pub(super) async fn accept<H: Handle>(listener: Listener, handle: H, limits: Lim
         };
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => drop(tasks.spawn(serve(stream, router.clone(), limits.clone(), stop.clone(), place))),
-            Err(_) => drop(tasks.spawn(refuse(stream))),
+            Err(_) => {
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    drop(tasks.spawn(refuse(stream, turn)));
+                }
+            }
         }
     }
     // Nobody new; whoever comes now is told by the missing socket that no node runs.
@@ -113,12 +120,15 @@ async fn serve(
     }
 }
 
-/// Tells a caller for whom there is no place why.
-async fn refuse(mut stream: Box<dyn Io>) {
+/// Tells a caller for whom there is no place why, after its request: an answer to nothing asked would confuse it.
+async fn refuse(mut stream: Box<dyn Io>, _turn: OwnedSemaphorePermit) {
     let error = Error::new(Code::Limit, "too many clients are connected").hint("close some of them");
     let answer = extract::plain_answer(&error);
     let telling = async {
-        stream.write_all(answer.as_bytes()).await?;
+        let mut request = [0; 4096];
+        if stream.read(&mut request).await? > 0 {
+            stream.write_all(answer.as_bytes()).await?;
+        }
         stream.shutdown().await
     };
     if !matches!(tokio::time::timeout(GRACE, telling).await, Ok(Ok(()))) {
