@@ -12,4 +12,5 @@ pub mod keyfile;
 pub mod links;
 pub mod logging;
 pub mod rendezvous;
+pub mod store;
 pub mod swarm;

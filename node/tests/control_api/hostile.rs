@@ -58,7 +58,10 @@ async fn a_head_that_never_ends_is_closed() {
 async fn a_body_that_never_ends_meets_the_deadline() {
     let bench = Bench::with(Limits { quick: Duration::from_millis(200), ..Limits::default() }).await;
     let mut stream = bench.raw().await;
-    stream.write_all(b"POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{").await.unwrap();
+    stream
+        .write_all(b"POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 100\r\n\r\n{")
+        .await
+        .unwrap();
     let reply = Reply::parse(&read_all(&mut stream).await);
     assert_eq!((reply.status, reply.error().code), (500, Code::Internal));
     still_well(&bench).await;
@@ -77,7 +80,10 @@ async fn an_operation_that_takes_too_long_is_given_up() {
 #[tokio::test]
 async fn an_oversized_body_is_refused_whether_it_says_so_or_not() {
     let bench = Bench::new().await;
-    let head = format!("POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", MAX_BODY + 1);
+    let head = format!(
+        "POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        MAX_BODY + 1
+    );
     let mut stream = bench.raw().await;
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b' '; MAX_BODY + 1]).await.ok();
@@ -85,7 +91,8 @@ async fn an_oversized_body_is_refused_whether_it_says_so_or_not() {
     assert_eq!(reply.error().code, Code::Limit);
 
     let chunk = format!("8000\r\n{}\r\n", " ".repeat(0x8000));
-    let mut chunked = b"POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"POST /v1/friends HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..10 {
         chunked.extend_from_slice(chunk.as_bytes());
     }
