@@ -6,9 +6,10 @@
 //!
 //! Every call is guarded against panics: sled 0.34 answers some damaged files with one.
 
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::entry::{NAME_LEN, Name};
@@ -33,6 +34,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Log {
     database: sled::Db,
     tree: sled::Tree,
+    path: PathBuf,
 }
 
 /// Why a log does not open.
@@ -73,7 +75,7 @@ impl Log {
             let config = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None);
             let database = config.open()?;
             let tree = database.open_tree(TREE)?;
-            Ok(Self { database, tree })
+            Ok(Self { database, tree, path: path.to_owned() })
         };
         let give_up = Instant::now() + LOCK_PATIENCE;
         loop {
@@ -120,9 +122,24 @@ impl Log {
         }
         let write = || {
             self.tree.apply_batch(batch)?;
-            self.database.flush()
+            self.database.flush().map(drop)
         };
-        guard(write)?.map(drop).map_err(|error| error.to_string())
+        guard(write)?.map_err(|error| error.to_string())?;
+        self.sync().map_err(|error| error.to_string())
+    }
+
+    /// What sled calls a flush hands the bytes to the system only; this sees them onto the disk.
+    fn sync(&self) -> io::Result<()> {
+        File::open(self.path.join("db"))?.sync_data()?;
+        // Where large values lie, if there are any.
+        for entry in self.path.join("blobs").read_dir()? {
+            match File::open(entry?.path()) {
+                Ok(file) => file.sync_data()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -42,9 +42,13 @@ impl Vault {
     /// after none of them anything was changed.
     pub fn open(dir: &Path, key: StoreKey) -> Result<Opened, Error> {
         make_folder(dir)?;
-        check_format(dir)?;
+        let known = check_format(dir)?;
         let sealer = Sealer::new(key);
-        let found = snapshot::read(&snapshot_path(dir), sealer.store_key())?;
+        let found = match snapshot::read(&snapshot_path(dir), sealer.store_key()) {
+            // A later version would have written the file `format` first: this one is damaged where its version stands.
+            Err(error @ (Error::Newer { .. } | Error::Older { .. })) if known => Found::Bad(error.to_string()),
+            found => found?,
+        };
         let mut notices = Vec::new();
         let (log, contents, log_trouble) = open_log(dir, &sealer, &found, &mut notices)?;
         let (had_snapshot, snapshot) = match found {
@@ -271,17 +275,20 @@ fn make_folder(dir: &Path) -> Result<(), Error> {
     }
 }
 
-fn check_format(dir: &Path) -> Result<(), Error> {
+/// Whether the file `format` says that the format is the present one; without the file that is not known.
+fn check_format(dir: &Path) -> Result<bool, Error> {
     let path = dir.join("format");
     match std::fs::read_to_string(&path) {
         Ok(text) => match text.trim().parse::<u32>() {
-            Ok(FORMAT) => Ok(()),
+            Ok(FORMAT) => Ok(true),
             Ok(found) if found > FORMAT => Err(Error::Newer { found }),
-            Ok(found) => migrations::run(dir, found),
-            // Not worth a refusal: snapshot and entries carry their own versions.
-            Err(_) => Ok(()),
+            Ok(found) => migrations::run(dir, found).map(|()| true),
+            // Not worth a refusal: the snapshot carries its own version.
+            Err(_) => Ok(false),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        // Not text: damaged, as above.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
         Err(source) => Err(Error::Io { path, action: "reading it", source }),
     }
 }
