@@ -17,7 +17,7 @@ pub const MAX_LOG_SAMPLES: usize = 120 * SAMPLE_RATE as usize;
 pub const MAX_DELAY_MS: u64 = 1_000;
 
 /// Samples are searched at 48 kHz divided by this; the last step is at full rate.
-const COARSE: usize = 4;
+const COARSE: usize = 8;
 /// Length of a piece that is looked for: 100 ms, more than a syllable's vowel.
 const PIECE: usize = 4_800;
 /// From one piece to the next: 100 ms.

@@ -13,8 +13,9 @@ use super::paced::{Paced, STEP_SAMPLES};
 
 /// How often a running stream is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A stream that does not call for so long is dead, whatever it says: a device that was unplugged, a killed stream.
-const DEAD_AFTER_LOOKS: u32 = 10;
+/// A stream that does not call for so long (3 s) is dead, whatever it says: a device that was unplugged, a killed stream.
+/// Shorter is wrong: a virtual device that was idle may take two seconds to begin.
+const DEAD_AFTER_LOOKS: u32 = 30;
 /// First and longest pause between two attempts to open.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 

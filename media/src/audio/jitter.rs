@@ -70,7 +70,7 @@ pub struct JitterStats {
     pub lengthened: u64,
     /// Samples skipped because they were far too old, or lost while the delay was too long anyway.
     pub skipped: u64,
-    /// Delay now (smoothed), ms.
+    /// Delay now (smoothed; of the sound, not of a wait for packets that do not come), ms.
     pub delay_ms: f64,
     /// Delay aimed for, ms.
     pub target_ms: f64,
@@ -295,7 +295,7 @@ impl JitterBuffer {
     pub fn stats(&self) -> JitterStats {
         let held: i64 = self.packets.values().map(|packet| packet.samples).sum();
         JitterStats {
-            delay_ms: if self.end.is_some() { self.delay } else { 0.0 },
+            delay_ms: if self.end.is_some() { self.delay - ms(self.dry as i64) } else { 0.0 },
             target_ms: self.target(),
             level_ms: ms(held + self.pending.len() as i64),
             ..self.stats
@@ -350,8 +350,11 @@ impl JitterBuffer {
         let delay = now + offset_ms - base - ms(position);
         // Pulls come in bursts when the machine is busy: lean towards the past.
         self.delay += 0.2 * (delay - self.delay);
-        self.delay_sum += delay.max(0.0);
-        self.delay_count = self.delay_count.saturating_add(1);
+        // While nothing comes the time line stands still: that is a wait for packets, not a delay of sound.
+        if self.dry == 0 {
+            self.delay_sum += delay.max(0.0);
+            self.delay_count = self.delay_count.saturating_add(1);
+        }
         let excess = self.delay - self.target();
         if excess > SKIP_ABOVE_MS {
             let skip = samples(excess);

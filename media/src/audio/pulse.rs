@@ -2,7 +2,8 @@
 //!
 //! One connection per stream, so that capture never waits for playback. Buffers are asked for as small as a call needs
 //! (without `adjust_latency` and a buffer size the server keeps whole seconds). The crate's client ends its thread when
-//! the server goes and then drops our callbacks, which is how a stream here learns that it is dead.
+//! the server goes and then drops our callbacks, which is how a stream here learns that it is dead. The crate logs an
+//! error then, also when it is us who end the connection: whoever prints logs should leave `pulseaudio` out.
 
 use std::ffi::CString;
 use std::future::Future;
@@ -51,7 +52,7 @@ impl Pulse {
         Self { socket: Some(socket) }
     }
 
-    fn connect(&self) -> Result<Client, AudioError> {
+    fn connect(&self) -> Result<Connection, AudioError> {
         let missing = |what: &str| AudioError::NoServer(what.to_owned());
         let path = match &self.socket {
             Some(path) => path.clone(),
@@ -62,7 +63,9 @@ impl Pulse {
         let limits = socket.set_read_timeout(Some(ANSWER_WITHIN)).and(socket.set_write_timeout(Some(ANSWER_WITHIN)));
         limits.map_err(|error| missing(&error.to_string()))?;
         let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
-        Client::new_unix(c"twocan", socket, cookie).map_err(client_error)
+        let end = socket.try_clone().map_err(|error| missing(&error.to_string()))?;
+        let client = Client::new_unix(c"twocan", socket, cookie).map_err(client_error)?;
+        Ok(Connection { client, end })
     }
 }
 
@@ -123,24 +126,31 @@ impl Drop for Guard {
     }
 }
 
-/// A stream and the connection under it. The client goes first: the stream's own farewell then wakes the connection's
-/// thread, which sees that nobody is left, and ends.
+/// A connection that ends when dropped. The crate's own client leaves its thread and the server's end behind, until
+/// either side says something; shutting the socket down ends both.
+struct Connection {
+    client: Client,
+    end: UnixStream,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Err(error) = self.end.shutdown(std::net::Shutdown::Both) {
+            tracing::debug!(%error, "the connection to the sound server was gone already");
+        }
+    }
+}
+
+/// A stream, held together with the connection under it.
 struct Running<S: Send> {
     gone: Arc<AtomicBool>,
-    client: Option<Client>,
-    stream: Option<S>,
+    _connection: Connection,
+    _stream: S,
 }
 
 impl<S: Send> Stream for Running<S> {
     fn alive(&self) -> bool {
         !self.gone.load(Ordering::Acquire)
-    }
-}
-
-impl<S: Send> Drop for Running<S> {
-    fn drop(&mut self) {
-        self.client.take();
-        self.stream.take();
     }
 }
 
@@ -150,7 +160,8 @@ impl AudioBackend for Pulse {
     }
 
     fn devices(&self) -> Result<Vec<Device>, AudioError> {
-        let client = self.connect()?;
+        let connection = self.connect()?;
+        let client = &connection.client;
         let info = wait(client.server_info())?;
         let text = |text: &CString| text.to_string_lossy().into_owned();
         let mut devices: Vec<Device> = wait(client.list_sources())?
@@ -175,7 +186,8 @@ impl AudioBackend for Pulse {
     }
 
     fn capture(&self, device: Option<&str>, take: Take) -> Result<Box<dyn Stream>, AudioError> {
-        let client = self.connect()?;
+        let connection = self.connect()?;
+        let client = &connection.client;
         let missing = || AudioError::NoDevice { kind: "microphone", name: device.map(str::to_owned) };
         let name = match device {
             Some(name) => {
@@ -215,11 +227,12 @@ impl AudioBackend for Pulse {
         };
         let stream = wait(client.create_record_stream(params, sink))?;
         tracing::debug!(buffer = ?stream.buffer_attr(), "capture runs");
-        Ok(Box::new(Running { gone, client: Some(client), stream: Some(stream) }))
+        Ok(Box::new(Running { gone, _connection: connection, _stream: stream }))
     }
 
     fn playback(&self, device: Option<&str>, fill: Fill) -> Result<Box<dyn Stream>, AudioError> {
-        let client = self.connect()?;
+        let connection = self.connect()?;
+        let client = &connection.client;
         let missing = || AudioError::NoDevice { kind: "speaker", name: device.map(str::to_owned) };
         let name = match device {
             Some(name) => {
@@ -270,7 +283,7 @@ impl AudioBackend for Pulse {
         };
         let stream = wait(client.create_playback_stream(params, source.as_playback_source()))?;
         tracing::debug!(buffer = ?stream.buffer_attr(), "playback runs");
-        Ok(Box::new(Running { gone, client: Some(client), stream: Some(stream) }))
+        Ok(Box::new(Running { gone, _connection: connection, _stream: stream }))
     }
 }
 

@@ -80,8 +80,11 @@ fn what_one_says_the_other_hears() {
     let (heard, others) = std::thread::scope(|scope| {
         let to_bob = scope.spawn(|| carry(from_alice, &bob, &stop));
         let to_alice = scope.spawn(|| carry(from_bob, &alice, &stop));
+        let flow = crate::now_ns();
         alice.incoming(Incoming::Flow { audio: true, video: false });
         let heard = probe.wait_heard(Duration::from_secs(4));
+        let first = heard.received.first_sound_ns().unwrap_or_default().saturating_sub(flow);
+        println!("first sound {:.1} ms after it might", first as f64 / 1e6);
         stop.store(true, std::sync::atomic::Ordering::Release);
         to_bob.join().unwrap();
         (heard, to_alice.join().unwrap())
