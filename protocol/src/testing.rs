@@ -2,6 +2,7 @@
 
 pub mod calls;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::identity::{RootKey, RootPublic};
@@ -44,7 +45,9 @@ impl Clock {
 /// The person whose secret is `n` repeated. The same `n` is the same person.
 #[must_use]
 pub fn person(n: u8) -> RootPublic {
-    RootKey::from_secret(&[n; 32]).public()
+    // Made once each: a key costs more than most tests.
+    static PEOPLE: [OnceLock<RootPublic>; 256] = [const { OnceLock::new() }; 256];
+    *PEOPLE[usize::from(n)].get_or_init(|| RootKey::from_secret(&[n; 32]).public())
 }
 
 /// `N` different people, lowest root first.
