@@ -129,7 +129,8 @@ pub struct Problem {
     pub retrying: bool,
 }
 
-/// Where the threads of a session put what leaves it. It must not block for long: encoders wait for it.
+/// Where the threads of a session put what leaves it. It must not block for long (encoders wait for it), and it must
+/// not call the session, nor drop it: pass on and return.
 pub type Out = Arc<dyn Fn(Outgoing) + Send + Sync>;
 
 /// Frames that wait between a session and a slow owner ([`Session::start`]): two seconds of a video call. Then frames
@@ -186,7 +187,9 @@ pub struct Session {
     voice_in: Arc<VoiceIn>,
     clock: Arc<PlayoutClock>,
     /// What drives capture and playback; stopped first.
-    drivers: Vec<Driver>,
+    microphone: Mutex<Option<Driver>>,
+    speaker: Mutex<Option<Driver>>,
+    system: Arc<dyn AudioBackend>,
     picture_in: video::Receiver,
     picture_out: Mutex<PictureOut>,
     video_settings: video::Settings,
@@ -243,13 +246,15 @@ impl Session {
             Arc::new(move |stream, timestamp| clock.present_at(crate::now_ns(), stream, timestamp))
         };
         let picture_in = video::Receiver::start(config.video_out, present, out.clone())?;
-        let drivers =
-            vec![capture(source, voice_out.clone(), &out, system)?, playback(speaker, voice_in.clone(), &out, system)?];
+        let microphone = Mutex::new(Some(capture(source, voice_out.clone(), &out, system)?));
+        let speaker = Mutex::new(Some(playback(speaker, voice_in.clone(), &out, system)?));
         let session = Self {
             voice_out,
             voice_in,
             clock,
-            drivers,
+            microphone,
+            speaker,
+            system: system.clone(),
             picture_in,
             picture_out: Mutex::default(),
             video_settings: config.video,
@@ -300,6 +305,24 @@ impl Session {
         self.voice_out.muted()
     }
 
+    /// Takes the voice from somewhere else from now on, without a pause in the packets. An error leaves it as it was.
+    pub fn set_microphone(&self, source: &AudioSource) -> Result<(), SessionError> {
+        let source = SoundSource::open(source).map_err(AudioError::from)?;
+        let mut microphone = lock(&self.microphone);
+        // The old device closes first: it may be the same one.
+        microphone.take();
+        *microphone = Some(capture(source, self.voice_out.clone(), &self.out, &self.system)?);
+        Ok(())
+    }
+
+    /// Plays on this device from now on (its name, or the default), or on none. Files and taps hear on.
+    pub fn set_speaker(&self, device: Option<Option<String>>) -> Result<(), SessionError> {
+        let mut speaker = lock(&self.speaker);
+        speaker.take();
+        *speaker = Some(playback(device, self.voice_in.clone(), &self.out, &self.system)?);
+        Ok(())
+    }
+
     /// Sends the picture of this source from now on, or none. An error leaves the picture off.
     pub fn set_video(&self, source: Option<VideoSource>) -> Result<(), SessionError> {
         // The old source closes first: it may be the same camera.
@@ -345,14 +368,19 @@ impl Session {
     }
 
     fn picture_out(&self) -> std::sync::MutexGuard<'_, PictureOut> {
-        self.picture_out.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.picture_out)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.voice_out.set_flow(false);
-        self.drivers.clear();
+        lock(&self.microphone).take();
+        lock(&self.speaker).take();
         self.voice_in.finish();
     }
 }

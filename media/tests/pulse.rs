@@ -1,6 +1,7 @@
 //! The Linux sound backend against a real PulseAudio server, which each test starts for itself in a folder of its own:
 //! a null sink is the speaker, its monitor hears what was played. Without PulseAudio the tests say that they are skipped.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use twocan_media::audio::backend::AudioBackend;
+use twocan_media::audio::backend::{AudioBackend, Take};
 use twocan_media::audio::pulse::Pulse;
 use twocan_media::audio::synth::{Speech, Synth};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource, CaptureTap};
@@ -121,7 +122,7 @@ fn the_devices_of_the_server_are_listed() {
     let find = |id: &str, input| devices.iter().find(|device| device.id == id && device.input == input).unwrap();
     assert!(find("spk.monitor", true).monitor && !find("mic", true).monitor);
     assert!(!find("spk", false).name.is_empty());
-    let none: Arc<dyn Fn(&[f32]) + Send + Sync> = Arc::new(|_| ());
+    let none: Take = Arc::new(|_| ());
     let error = server.pulse().capture(Some("no such"), none).err().unwrap();
     assert!(error.to_string().contains("no microphone named \"no such\""), "{error}");
 }

@@ -1,4 +1,4 @@
-//! An [`AudioSource`](super::AudioSource) that was opened: ready to give samples, or the name of a device.
+//! An [`AudioSource`] that was opened: ready to give samples, or the name of a device.
 
 use super::AudioSource;
 use super::synth::{Silence, Speech, Synth, Tone};

@@ -100,6 +100,63 @@ fn what_one_says_the_other_hears() {
     assert!(stats.voice_out.sent > 100, "{stats:?}");
 }
 
+/// The voice takes 150 ms longer than the picture; only the clocks of both streams can tell that.
+#[test]
+fn a_picture_waits_for_its_voice() {
+    const DETOUR: Duration = Duration::from_millis(150);
+    let probe = Probe::default();
+    let mut alice = config(AudioSource::Speech { seed: 5 }, AudioSink::Null);
+    alice.audio.capture_tap = Some(probe.sent());
+    alice.video_in = Some(VideoSource::Moving { seed: 1 });
+    let (alice, from_alice) = Session::start(alice).unwrap();
+    let delays = Arc::new(Mutex::new(Vec::new()));
+    let seen = delays.clone();
+    let mut bob = config(AudioSource::Silence, AudioSink::Tap(probe.received()));
+    bob.video_out = VideoSink::Tap(video::Tap::watched(move |picture, shown| {
+        if let Some(tag) = video::moving::Tag::read(picture) {
+            seen.lock().unwrap().push(f64::from(tag.age_ms(shown)));
+        }
+    }));
+    let (bob, _from_bob) = Session::start(bob).unwrap();
+    alice.incoming(Incoming::Flow { audio: true, video: true });
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let heard = std::thread::scope(|scope| {
+        let (bob, stop) = (&bob, &stop);
+        scope.spawn(move || {
+            let mut detour = std::collections::VecDeque::new();
+            while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                if let Ok(Outgoing::Frame(frame)) = from_alice.recv_timeout(Duration::from_millis(2)) {
+                    let stream = if frame.kind == Kind::Audio { 1 } else { 2 };
+                    let (timestamp, sender_us) = (frame.timestamp, frame.time_ns / 1000);
+                    bob.incoming(Incoming::Clock { stream, timestamp, sender_us });
+                    let frame = EncodedFrame { stream, ..frame };
+                    if frame.kind == Kind::Audio {
+                        detour.push_back((Instant::now() + DETOUR, frame));
+                    } else {
+                        bob.incoming(Incoming::Frame(frame));
+                    }
+                }
+                while detour.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+                    if let Some((_, frame)) = detour.pop_front() {
+                        bob.incoming(Incoming::Frame(frame));
+                    }
+                }
+            }
+        });
+        let heard = probe.wait_heard(Duration::from_secs(4));
+        stop.store(true, std::sync::atomic::Ordering::Release);
+        heard
+    });
+    let voice = heard.report().expect("the voice is heard").median_ms;
+    // Pictures of the time before the voice was first heard are shown at once.
+    let mut delays: Vec<f64> = delays.lock().unwrap().iter().copied().skip(30).collect();
+    delays.sort_by(f64::total_cmp);
+    let picture = delays.get(delays.len() / 2).copied().unwrap_or_default();
+    println!("voice {voice:.0} ms, picture {picture:.0} ms on the way, {} pictures", delays.len());
+    // Without the clocks pictures would be shown about as soon as they come, long before the voice.
+    assert!(picture > 150.0, "the picture was {picture} ms on its way, the voice {voice} ms");
+}
+
 #[test]
 fn a_muted_person_is_not_heard_but_is_there() {
     let probe = Probe::default();
@@ -123,6 +180,28 @@ fn a_muted_person_is_not_heard_but_is_there() {
     alice.set_muted(false);
     carry_frames(120);
     probe.wait_heard(Duration::ZERO);
+}
+
+#[test]
+fn microphone_and_speaker_change_while_the_call_runs() {
+    let probe = Probe::default();
+    let (alice, from_alice) = Session::start(config(AudioSource::Silence, AudioSink::Null)).unwrap();
+    let (bob, _from_bob) = Session::start(config(AudioSource::Silence, AudioSink::Tap(probe.received()))).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| carry(from_alice, &bob, &stop));
+        alice.incoming(Incoming::Flow { audio: true, video: false });
+        bob.set_speaker(None).unwrap();
+        alice.set_microphone(&AudioSource::Speech { seed: 9 }).unwrap();
+        probe.wait_heard(Duration::from_millis(500));
+        let missing = AudioSource::Wav { path: "/nowhere.wav".into(), repeat: false };
+        assert!(alice.set_microphone(&missing).is_err());
+        // A failed change changes nothing: the voice is still heard.
+        probe.0.0.lock().unwrap().received = crate::measure::SoundLog::default();
+        probe.wait_heard(Duration::from_millis(100));
+        stop.store(true, std::sync::atomic::Ordering::Release);
+    });
+    assert_eq!(bob.stats().voice_in.restarts, 0, "the stream goes on through the change");
 }
 
 #[test]
