@@ -15,7 +15,7 @@ enum Step {
     Connect { boot: u8, dialled: bool },
     Disconnect(u8),
     Raw(u8, Vec<u8>),
-    Open { on: u8, first: u8, received: u8 },
+    Open { on: u8, session: u8, first: u8, of: u8, received: u8 },
     Profile { on: u8, sequence: Option<u8>, acknowledged: Option<u8> },
     Ping(u8, u64),
     Pong(u8, u64),
@@ -48,8 +48,8 @@ fuzz_target!(|steps: Vec<Step>| {
             }
             Step::Disconnect(n) => Input::Disconnected(on(n)),
             Step::Raw(n, bytes) => Input::Frame(on(n), bytes),
-            Step::Open { on: n, first, received } => {
-                let open = Open { first: first.into(), received: received.into() };
+            Step::Open { on: n, session, first, of, received } => {
+                let open = Open { session: session.into(), first: first.into(), of: of.into(), received: received.into() };
                 Input::Frame(on(n), frame(None, None, Message::Open(open)))
             }
             Step::Profile { on: n, sequence, acknowledged } => {

@@ -139,7 +139,9 @@ pub enum Input {
     LinkDown(RootPublic),
     /// A friend's node said this over the link.
     Received(RootPublic, CallMessage),
-    /// The media engine said this about a call.
+    /// An [`Output::Send`] was refused by the link: too much waits there.
+    Undelivered(RootPublic, CallMessage),
+    /// The media engine said this about a call. What a peer says after its [`PeerCommand::Close`] must not be fed.
     Peer(CallId, PeerEvent),
     /// An own address changed: running calls need new paths, and this side offers them.
     AddressChanged,
@@ -152,7 +154,7 @@ pub enum Input {
 /// What the driver is to do, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Deliver over the link (`link::Input::Send`). If it is refused there, feed [`Input::HangUp`].
+    /// Deliver over the link (`link::Input::Send`). If it is refused there, feed [`Input::Undelivered`].
     Send(RootPublic, CallMessage),
     /// Tell the media engine.
     Peer(CallId, PeerCommand),

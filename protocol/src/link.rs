@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use crate::wire::{ByeReason, Message, WireError};
 
-/// Names a connection for the driver; never used twice in a process.
+/// Names a connection for the driver; never used twice in a process, for any friend: the first one also names the
+/// session's sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 

@@ -53,6 +53,12 @@ impl Calls {
             Input::LinkUp { friend, restarted } => self.link_up(now, unix_ms, friend, restarted),
             Input::LinkDown(friend) => self.link_down(friend),
             Input::Received(friend, message) => self.received(now, unix_ms, friend, message),
+            Input::Undelivered(friend, message) => {
+                if let Some(id) = self.find(&friend, &message.call) {
+                    let reason = "too much waits for the friend's node";
+                    self.end(unix_ms, id, Outcome::Failed, Some(reason.to_owned()), None);
+                }
+            }
             Input::Peer(call, event) => self.peer(now, unix_ms, call, event),
             Input::AddressChanged => self.address_changed(now),
             Input::FriendGone(friend) => self.friend_gone(unix_ms, friend),

@@ -72,16 +72,16 @@ impl Outgoing {
 pub(super) struct Incoming {
     /// Highest sequence applied.
     pub(super) applied: u64,
-    /// Whether anything is known about this boot of the friend's node.
-    known: bool,
+    /// The friend's sequence that `applied` is about; 0 if nothing is known.
+    pub(super) session: u64,
 }
 
 impl Incoming {
-    /// The friend's node says where its replay starts.
-    pub(super) fn open(&mut self, first: u64) -> Result<(), Fault> {
+    /// The friend's node says which sequence it speaks, and where its replay starts.
+    pub(super) fn open(&mut self, session: u64, first: u64) -> Result<(), Fault> {
         let first = first.max(1);
-        if !self.known {
-            self.known = true;
+        if self.session != session {
+            self.session = session;
             self.applied = first - 1;
         } else if first > self.applied + 1 {
             return Err(Fault::Gap { expected: self.applied + 1, got: first });

@@ -42,6 +42,9 @@ pub struct Session {
     lower: bool,
     in_call: bool,
     live: Option<Live>,
+    /// Names the own sequence: the number of the first connection, which no other session of this process has. 0
+    /// before that.
+    id: u64,
     remote_boot: Option<u64>,
     /// The layer above was told that the link is up.
     up: bool,
@@ -60,6 +63,7 @@ impl Session {
             lower: own < friend,
             in_call: false,
             live: None,
+            id: 0,
             remote_boot: None,
             up: false,
             boot_seen: None,
@@ -180,7 +184,15 @@ impl Session {
             unacknowledged: 0,
             window: (new.since, 0),
         });
-        self.transmit(Message::Open(Open { first: self.outgoing.first(), received: self.incoming.applied }));
+        if self.id == 0 {
+            self.id = new.id.0.wrapping_add(1).max(1);
+        }
+        self.transmit(Message::Open(Open {
+            session: self.id,
+            first: self.outgoing.first(),
+            of: self.incoming.session,
+            received: self.incoming.applied,
+        }));
         let waiting: Vec<_> = self.outgoing.iter().map(|(sequence, message)| (sequence, message.clone())).collect();
         for (sequence, message) in waiting {
             self.transmit_as(Some(sequence), message);
@@ -224,8 +236,10 @@ impl Session {
     }
 
     fn open(&mut self, open: Open) -> Result<(), Fault> {
-        self.incoming.open(open.first)?;
-        self.outgoing.acknowledge(open.received)?;
+        self.incoming.open(open.session, open.first)?;
+        if open.of == self.id {
+            self.outgoing.acknowledge(open.received)?;
+        }
         let Some(live) = &mut self.live else { return Ok(()) };
         live.open = true;
         let boot = live.connection.remote_boot;

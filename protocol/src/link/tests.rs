@@ -191,6 +191,37 @@ fn a_restarted_friend_gets_what_waits_and_starts_a_sequence_of_its_own() {
 }
 
 #[test]
+fn a_friend_removed_and_added_again_begins_a_sequence_of_its_own() {
+    let mut pair = Pair::new();
+    pair.connect(0);
+    for n in 0..5 {
+        pair.input(0, Input::Send(note(n)));
+        pair.input(1, Input::Send(note(n)));
+    }
+    pair.settle();
+    pair.cut();
+    // The same process, the same boot id, but the session was forgotten.
+    let mut roots = [1, 2].map(|n| RootKey::from_secret(&[n; 32]).public());
+    roots.sort();
+    pair.sides[0] = Session::new(&roots[0], &roots[1]);
+    for n in 10..13 {
+        pair.input(0, Input::Send(note(n)));
+        pair.input(1, Input::Send(note(n)));
+    }
+    pair.connect(1);
+    pair.settle();
+    pair.pass(Duration::from_millis(200), false);
+    assert_eq!(pair.received(1)[5..], [note(10), note(11), note(12)]);
+    // What was sent before and never acknowledged comes again: the one who forgot cannot know that it had it.
+    assert_eq!(
+        pair.received(0).iter().rev().take(3).rev().cloned().collect::<Vec<_>>(),
+        [note(10), note(11), note(12)]
+    );
+    assert!(pair.sides[0].is_up() && pair.sides[1].is_up());
+    assert_eq!(pair.sides[0].queued() + pair.sides[1].queued(), 0);
+}
+
+#[test]
 fn crossing_dials_leave_the_connection_of_the_lower_root_whatever_comes_first() {
     for first in [0, 1] {
         let mut pair = Pair::new();
@@ -286,7 +317,7 @@ fn a_full_queue_refuses_what_is_new_and_keeps_what_waits() {
 
 #[test]
 fn who_breaks_the_rules_is_dropped() {
-    let open = Frame::plain(Message::Open(Open { first: 1, received: 0 }));
+    let open = Frame::plain(Message::Open(Open { session: 7, first: 1, of: 0, received: 0 }));
     let gap = Frame { sequence: Some(5), acknowledged: None, message: note(1) };
     let lie = Frame { sequence: None, acknowledged: Some(9), message: Message::Ack };
     let early = Frame::plain(Message::Ping(1));
@@ -351,6 +382,7 @@ enum Step {
     Cut,
     Deliver(usize),
     Restart(usize),
+    Forget(usize),
     Pass(u64),
     InCall(usize, bool),
 }
@@ -362,6 +394,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Cut),
         6 => (0usize..2).prop_map(Step::Deliver),
         1 => (0usize..2).prop_map(Step::Restart),
+        1 => (0usize..2).prop_map(Step::Forget),
         3 => (0u64..40_000).prop_map(Step::Pass),
         1 => ((0usize..2), any::<bool>()).prop_map(|(side, on)| Step::InCall(side, on)),
     ]
@@ -385,13 +418,13 @@ proptest! {
                 Step::Connect(side) => { pair.connect(side); }
                 Step::Cut => pair.cut(),
                 Step::Deliver(side) => pair.deliver(side, None),
-                Step::Restart(side) => {
+                Step::Restart(side) | Step::Forget(side) => {
                     pair.cut();
                     restarted = true;
                     let mut roots = [1, 2].map(|n| RootKey::from_secret(&[n; 32]).public());
                     roots.sort();
                     pair.sides[side] = Session::new(&roots[side], &roots[1 - side]);
-                    pair.boots[side] += 1;
+                    pair.boots[side] += u64::from(matches!(step, Step::Restart(_)));
                 }
                 Step::Pass(ms) => pair.pass(Duration::from_millis(ms), false),
                 Step::InCall(side, on) => pair.input(side, Input::InCall(on)),

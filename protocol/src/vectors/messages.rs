@@ -85,8 +85,13 @@ fn link_frames() -> Vec<Value> {
     let slot_public = RootKey::from_secret(&bytes(1)).public().to_bytes();
     let grant = Grant { slot_public, secret: bytes(2), generation: 1_800_000_000_001 };
     let mut frames = vec![
-        frame("open, nothing known of the other", None, None, Message::Open(Open { first: 1, received: 0 })),
-        frame("open after a redial", None, None, Message::Open(Open { first: 7, received: 41 })),
+        frame(
+            "open, nothing known of the other",
+            None,
+            None,
+            Message::Open(Open { session: 2, first: 1, of: 0, received: 0 }),
+        ),
+        frame("open after a redial", None, None, Message::Open(Open { session: 2, first: 7, of: 5, received: 41 })),
         frame("acknowledgement alone", None, Some(41), Message::Ack),
         frame("ping", None, Some(41), Message::Ping(3)),
         frame("pong", None, None, Message::Pong(3)),

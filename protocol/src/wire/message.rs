@@ -43,9 +43,14 @@ pub enum Message {
 /// Body of [`Message::Open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
+    /// Names the sender's sequence among all of its present boot id. Another number than before means that the sender
+    /// has begun a new one (a friend removed and added again, say). Never 0.
+    pub session: u64,
     /// Sequence of the next message that the sender has not yet seen acknowledged: replay starts here.
     pub first: u64,
-    /// Highest sequence of the receiver's present boot id that the sender has applied; 0 if none.
+    /// The receiver's `session` as the sender last heard it from the receiver's present boot id; 0 if never.
+    pub of: u64,
+    /// Highest sequence of `of` that the sender has applied; 0 if none.
     pub received: u64,
 }
 

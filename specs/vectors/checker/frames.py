@@ -133,7 +133,7 @@ def about_a_call(**body):
 AVAILABILITY = word("available", "dnd", "invisible")
 DESCRIPTION = Fields(kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384))
 KINDS = {
-    "open": Fields(first=unsigned(64), received=unsigned(64)),
+    "open": Fields(session=unsigned(64), first=unsigned(64), of=unsigned(64), received=unsigned(64)),
     "ack": Fields(),
     "ping": Fields(id=unsigned(64)),
     "pong": Fields(id=unsigned(64)),

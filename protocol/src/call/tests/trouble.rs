@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{both, ended, outcomes, state};
 use crate::call::{GRACE, Input, Outcome, PeerEvent, SETUP, Settings, State};
 use crate::testing::calls::Pair;
+use crate::wire::{CallBody, CallMessage};
 
 #[test]
 fn a_friend_who_is_away_is_unreachable_and_finds_a_missed_call_when_back() {
@@ -233,6 +234,15 @@ fn an_engine_that_fails_at_once_is_not_driven_in_circles() {
     }
     let offers = pair.sides[0].log.iter().filter(|line| line.contains("Rebuild")).count();
     assert!(offers <= 3, "{offers} offers");
+}
+
+#[test]
+fn a_call_whose_words_the_link_does_not_take_fails_instead_of_hanging() {
+    let (mut pair, call) = Pair::talking();
+    let friend = pair.sides[1].root;
+    let message = CallMessage { call, participant: 0, body: CallBody::Ringing };
+    pair.input(0, Input::Undelivered(friend, message));
+    assert_eq!(outcomes(&pair, call)[0], Some(Outcome::Failed));
 }
 
 #[test]
