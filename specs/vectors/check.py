@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from checker import address, frames, handshake, identity, rendezvous
+from checker import address, frames, handshake, identity, media_frames, rendezvous
 from checker.base import Wrong, equal, need
 
 HERE = Path(__file__).resolve().parent
@@ -51,11 +51,12 @@ CHECKS = {
         "later": frames.check_later_frame,
         "refused": frames.check_refused_frame,
     },
+    "media-frames": {"good": media_frames.check_good, "bad": media_frames.check_bad},
 }
 
 # Not self-tested: descriptions, and in lists of refused things the input itself, which may change and is still refused.
 FREE = {"name", "note"}
-REFUSED_INPUTS = {"text", "phrase", "key", "record", "record_key", "hex"}
+REFUSED_INPUTS = {"text", "phrase", "key", "record", "record_key", "hex", "bytes"}
 
 
 def load(name):
@@ -99,7 +100,7 @@ def changed(value):
 def self_test(name, kind, check, item):
     tried = 0
     for path, value in leaves(item):
-        if path[-1] in FREE or (kind.startswith("refused") and path[-1] in REFUSED_INPUTS):
+        if path[-1] in FREE or (kind.startswith(("refused", "bad")) and path[-1] in REFUSED_INPUTS):
             continue
         for other in changed(value):
             mutant = copy.deepcopy(item)

@@ -92,7 +92,8 @@ fn the_media_frame_vectors_are_up_to_date() {
             json!({ "name": name, "bytes": hex(&bytes) })
         })
         .collect();
-    let text = serde_json::to_string_pretty(&json!({ "good": good, "bad": bad })).unwrap() + "\n";
+    let all = json!({ "spec": "specs/06-control-api.md", "version": 1, "good": good, "bad": bad });
+    let text = serde_json::to_string_pretty(&all).unwrap() + "\n";
     check(&specs().join("vectors/media-frames.json"), &text);
 }
 
