@@ -1,4 +1,7 @@
-//! Handshake messages from strangers: on either side, arbitrary bytes or a changed message end in an error.
+//! Handshake messages from strangers: arbitrary bytes and changed messages never panic and never end in a handshake.
+//!
+//! A single message may be taken: the instrumentation shows the fuzzer what a tag is compared with, and it learns to
+//! write that tag. It cannot forge what is behind it.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -53,7 +56,11 @@ fuzz_target!(|data: &[u8]| {
         Initiator::start(alice.local(), channel, bob.root.public(), bob.device.public(), NOW, rng).expect("starts")
     };
     match mode % 6 {
-        0 => assert!(Responder::start(bob.local(), channel, root, data, NOW, &mut rng).is_err()),
+        0 => {
+            if let Ok((responder, _)) = Responder::start(bob.local(), channel, root, data, NOW, &mut rng) {
+                assert!(responder.finish(data).is_err());
+            }
+        }
         1 => assert!(begin(&mut rng).0.finish(data).is_err()),
         2 => {
             let (_, first) = begin(&mut rng);
@@ -61,9 +68,10 @@ fuzz_target!(|data: &[u8]| {
             assert!(responder.finish(data).is_err());
         }
         3 => {
-            let (_, mut first) = begin(&mut rng);
-            if change(&mut first, data) {
-                assert!(Responder::start(bob.local(), channel, root, &first, NOW, &mut rng).is_err());
+            let (initiator, mut first) = begin(&mut rng);
+            let changed = change(&mut first, data);
+            if let Ok((_, second)) = Responder::start(bob.local(), channel, root, &first, NOW, &mut rng) {
+                assert!(!changed || initiator.finish(&second).is_err());
             }
         }
         4 => {
@@ -81,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
             match responder.finish(&third) {
                 Ok(mut established) => {
                     assert!(!changed, "a changed message was taken");
-                    assert!(established.transport.decrypt(data).is_err());
+                    let _ = established.transport.decrypt(data);
                 }
                 Err(error) => assert!(changed, "{error}"),
             }
