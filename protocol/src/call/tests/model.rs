@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::call::{Input, Outcome, PeerEvent, Settings, State};
+use crate::call::{Input, MAX_REMEMBERED, Outcome, PeerEvent, Settings, State};
 use crate::testing::calls::Pair;
 use crate::wire::{CallId, Note};
 
@@ -113,6 +113,7 @@ fn check(pair: &Pair, killed: bool) {
             assert!(killed || !side.history.contains_key(&snapshot.id), "ended and running at once");
         }
         assert!(talking <= 1, "two calls talk at once");
+        assert!(side.calls.ended.len() <= MAX_REMEMBERED && side.calls.invites.len() <= 1, "memory grows");
         assert!(side.calls.iter().count() <= 2, "one friend, one call, and one that takes its place");
     }
 }
