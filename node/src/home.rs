@@ -61,7 +61,7 @@ impl Home {
 
     /// The key file (`specs/07-storage.md`).
     pub fn key_file(&self) -> PathBuf {
-        self.path.join("identity.key")
+        self.path.join(crate::keyfile::NAME)
     }
 
     /// Settings, written by the person.

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rand::CryptoRng;
 use twocan_protocol::identity::{CERTIFICATE_LEN, Certificate, CertificateError, DeviceKey, RootKey};
@@ -13,6 +14,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::home::write_atomically;
 
+/// Name of the file in the home.
+pub const NAME: &str = "identity.key";
 /// First bytes of a key file without passphrase; the last byte is the format version.
 const MAGIC: &[u8; 8] = b"2cankey\x01";
 /// `magic 8 | root secret 32 | device secret 32 | store key 32 | certificate 149 | checksum 8`.
@@ -25,7 +28,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// Everything secret that does not change from day to day.
 pub struct Keys {
     /// Who this is.
-    pub root: RootKey,
+    pub root: Arc<RootKey>,
     /// This installation.
     pub device: DeviceKey,
     /// That the root lets the device speak for it.
@@ -98,7 +101,7 @@ impl Keys {
         let device = DeviceKey::generate(rng);
         let expires = unix_s + CERTIFICATE_YEARS * 365 * 24 * 3600;
         let certificate = Certificate::issue(&root, device.public(), 0, unix_s, expires);
-        Self { root, device, certificate, store: StoreKey::generate(rng) }
+        Self { root: Arc::new(root), device, certificate, store: StoreKey::generate(rng) }
     }
 
     /// Writes the file, under the passphrase if it is not empty. Sealing takes about 0.2 s: call it off the event loop.
@@ -145,7 +148,7 @@ impl Keys {
         if certificate.root != root.public() || certificate.device != device.public() {
             return Err("its certificate belongs to other keys".to_owned());
         }
-        Ok(Self { root, device, certificate, store })
+        Ok(Self { root: Arc::new(root), device, certificate, store })
     }
 }
 

@@ -1,0 +1,261 @@
+//! Brings a node up and down: the order of things, and what happens when one of them is not to be had.
+//!
+//! The control socket is there first, so that a client can ask from the first moment; then keys, store, network, calls and
+//! the service. A node whose keys are under a passphrase stays before the keys until it is given.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use twocan_control::{Code, Error as ApiError, Event};
+use twocan_protocol::identity::DeviceKey;
+use twocan_protocol::sealed::StoreKey;
+
+use crate::backup::store_folder;
+use crate::calls::{Engine, EngineConfig, EngineError};
+use crate::config::{self, Config, DhtServer};
+use crate::control::{BindError, Server};
+use crate::emitter::Emitter;
+use crate::home::{self, Home};
+use crate::keyfile::{self, Found, Keys};
+use crate::rendezvous::Rendezvous;
+use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
+use crate::store::{self, Vault};
+use crate::{links, swarm};
+
+/// How long a passphrase attempt that failed makes the next one wait.
+const WRONG_PASSPHRASE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The control socket cannot be made.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The keys cannot be read or written.
+    #[error(transparent)]
+    Keys(#[from] keyfile::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The network cannot be set up.
+    #[error(transparent)]
+    Swarm(#[from] swarm::StartError),
+    /// The port for calls cannot be opened.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The system refuses a thread.
+    #[error("the system has no more threads: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Runs a node in a home until it is told to stop.
+///
+/// # Errors
+/// If something that a node cannot do without is missing; each says what to do.
+pub async fn run(path: &Path, began: Instant, stop: CancellationToken) -> Result<(), Error> {
+    let home = Home::open(path)?;
+    let config = Config::load(&home.config_file())?;
+    let emitter = Emitter::new(format!("{:016x}", rand::random::<u64>()));
+    let handle = Handle::new(home.path().to_owned(), began, emitter.clone(), stop.clone());
+    let server = Server::start(home.path(), handle.clone()).await?;
+    let api_ms = handle.since_start_ms();
+    let up = Up { home: &home, config, began, emitter, stop: stop.clone(), api_ms };
+    let result = up.keys_then_service(&handle).await;
+    server.stop().await;
+    result
+}
+
+/// What is known before the keys are.
+struct Up<'a> {
+    home: &'a Home,
+    config: Config,
+    began: Instant,
+    emitter: Emitter,
+    stop: CancellationToken,
+    api_ms: f64,
+}
+
+impl Up<'_> {
+    async fn keys_then_service(self, handle: &Handle) -> Result<(), Error> {
+        let path = self.home.key_file();
+        let keys = match keyfile::find(&path)? {
+            Found::Open(keys) => *keys,
+            Found::Nothing => {
+                let keys = Keys::generate(service::unix_ms() / 1000, &mut rand::rng());
+                keys.write(&path, "", &mut rand::rng())?;
+                tracing::info!("made a new identity");
+                keys
+            }
+            Found::Sealed(sealed) => {
+                let (opened, mut wait) = mpsc::channel(1);
+                handle.locked(unlocker(path, Arc::new(sealed), opened));
+                tracing::info!("locked: waiting for the passphrase");
+                tokio::select! {
+                    () = self.stop.cancelled() => return Ok(()),
+                    keys = wait.recv() => match keys {
+                        Some(keys) => keys,
+                        None => return Ok(()),
+                    },
+                }
+            }
+        };
+        self.serve(keys, handle).await
+    }
+
+    async fn serve(self, keys: Keys, handle: &Handle) -> Result<(), Error> {
+        let opened = Vault::open(&store_folder(self.home.path()), StoreKey::from_secret(keys.store.secret()))?;
+        let mut notices = opened.notices;
+        for notice in &notices {
+            tracing::warn!("{notice}");
+        }
+        let records = Records::new(opened.vault).map_err(Error::Thread)?;
+        let boot = records.next_boot(service::unix_ms())?;
+        let ports = records.ports();
+        let mut bootstrap = self.config.network.bootstrap.clone();
+        bootstrap.extend(records.dht_peers());
+        let (swarm, swarm_events) = start_swarm(&self.config, bootstrap, ports)?;
+        let (rendezvous, rendezvous_events) = Rendezvous::start(swarm.clone());
+        let engine = start_engine(&self.config, ports).await?;
+        if let Some(busy) = engine.busy() {
+            notices.push(format!("UDP port {busy} is in use; calls use port {} instead.", engine.port()));
+        }
+        let device = DeviceKey::from_secret(&keys.device.secret());
+        let identity = links::Identity { device, certificate: keys.certificate, boot };
+        let unlocked = self.emitter.clone();
+        let parts = Parts {
+            config: self.config,
+            home: self.home.path().to_owned(),
+            began: self.began,
+            keys: Arc::new(keys),
+            identity: Arc::new(identity),
+            records,
+            swarm,
+            swarm_events,
+            rendezvous,
+            rendezvous_events,
+            engine,
+            emitter: self.emitter,
+            notices,
+            api_ms: self.api_ms,
+            stop: self.stop.clone(),
+        };
+        let (requests, task) = service::start(parts);
+        handle.running(requests);
+        unlocked.emit(Event::Unlocked);
+        tracing::info!("running in {}", self.home.path().display());
+        if let Err(error) = task.await {
+            tracing::error!("the service died: {error}");
+        }
+        self.stop.cancel();
+        Ok(())
+    }
+}
+
+/// Opens the keys with the passphrases that clients give, one attempt at a time.
+fn unlocker(
+    path: std::path::PathBuf,
+    sealed: Arc<zeroize::Zeroizing<Vec<u8>>>,
+    opened: mpsc::Sender<Keys>,
+) -> Unlocker {
+    Box::new(move |passphrase| {
+        let (path, sealed, opened) = (path.clone(), Arc::clone(&sealed), opened.clone());
+        async move {
+            let passphrase = zeroize::Zeroizing::new(passphrase);
+            let keys = tokio::task::spawn_blocking(move || keyfile::unseal(&path, &sealed, &passphrase))
+                .await
+                .map_err(|_| ApiError::new(Code::Internal, "opening the keys failed"))?;
+            match keys {
+                Ok(keys) => {
+                    // A second right answer at the same moment finds the place taken, and is right all the same.
+                    let _ = opened.try_send(keys);
+                    Ok(())
+                }
+                Err(keyfile::Error::WrongPassphrase) => {
+                    tokio::time::sleep(WRONG_PASSPHRASE_PAUSE).await;
+                    Err(ApiError::new(Code::WrongPassphrase, "wrong passphrase")
+                        .hint("try again; nothing is lost. Without it, restore your 24 words into an empty home"))
+                }
+                Err(error) => Err(ApiError::new(Code::Storage, error.to_string())),
+            }
+        }
+        .boxed()
+    })
+}
+
+/// Starts the swarm on the ports of last time where the configuration leaves the choice to us, else on any.
+fn start_swarm(
+    config: &Config,
+    bootstrap: Vec<String>,
+    ports: Ports,
+) -> Result<(swarm::Handle, mpsc::Receiver<swarm::Event>), swarm::StartError> {
+    let wanted = |listen: Vec<String>| swarm::Config {
+        listen,
+        bootstrap: bootstrap.clone(),
+        mdns: config.network.mdns,
+        dht_server: match config.network.dht_server {
+            DhtServer::Auto => swarm::ServerMode::Auto,
+            DhtServer::On => swarm::ServerMode::On,
+            DhtServer::Off => swarm::ServerMode::Off,
+        },
+    };
+    let any = &config.network.listen;
+    let last: Vec<String> = any.iter().map(|address| with_port(address, ports)).collect();
+    if last != *any {
+        match swarm::start(wanted(last)) {
+            Ok(started) => return Ok(started),
+            Err(error) => tracing::info!("not on the ports of last time: {error}"),
+        }
+    }
+    swarm::start(wanted(any.clone()))
+}
+
+/// Puts the port of last time in the place of port 0.
+fn with_port(address: &str, ports: Ports) -> String {
+    let put = |kind: &str, port: u16| {
+        (port != 0).then(|| format!("/{kind}/0")).and_then(|zero| {
+            let (before, after) = address.split_once(&zero)?;
+            (after.is_empty() || after.starts_with('/')).then(|| format!("{before}/{kind}/{port}{after}"))
+        })
+    };
+    put("udp", ports.quic).or_else(|| put("tcp", ports.tcp)).unwrap_or_else(|| address.to_owned())
+}
+
+/// Opens the one port of all calls: the configured one, the one used last, or any.
+async fn start_engine(config: &Config, ports: Ports) -> Result<Engine, EngineError> {
+    let port = if config.media.port != 0 { config.media.port } else { ports.media };
+    // Nodes that listen on loopback alone are on one machine, as in the demo and in tests.
+    let loopback =
+        config.network.listen.iter().all(|address| address.contains("/127.0.0.1/") || address.contains("/::1/"));
+    let host = if loopback {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    } else {
+        std::net::IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED)
+    };
+    let bind = std::net::SocketAddr::new(host, port);
+    Engine::start(EngineConfig { bind, loopback }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_last_time_fill_in_for_zero_only() {
+        let ports = Ports { quic: 4001, tcp: 4002, media: 0 };
+        assert_eq!(with_port("/ip4/0.0.0.0/udp/0/quic-v1", ports), "/ip4/0.0.0.0/udp/4001/quic-v1");
+        assert_eq!(with_port("/ip4/0.0.0.0/tcp/0", ports), "/ip4/0.0.0.0/tcp/4002");
+        assert_eq!(with_port("/ip4/0.0.0.0/udp/9/quic-v1", ports), "/ip4/0.0.0.0/udp/9/quic-v1");
+        assert_eq!(with_port("/ip4/0.0.0.0/udp/0/quic-v1", Ports::default()), "/ip4/0.0.0.0/udp/0/quic-v1");
+    }
+}

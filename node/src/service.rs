@@ -1,0 +1,449 @@
+//! The owner of all state: friends, links, calls, presence. Everything else in the node is a driver around it.
+//!
+//! One task runs [`Service::run`]. Into it come requests of clients, events of the swarm, frames of links, events of call
+//! peers, and results of searches; the state machines of `protocol` say what to do, and the files beside this one do it:
+//! - [`friends`]: the book of friends (requests, grants, what is published);
+//! - [`links`]: sessions with friends over channels that come and go;
+//! - [`reach`]: searching and dialling, in tasks of their own;
+//! - [`calls`]: calls and their media peers;
+//! - [`keep`]: what is stored; [`view`]: what clients see; [`handle`]: what clients may ask.
+//!
+//! The task never waits for a peer or a client: queues to them are bounded and a full one means that they are too slow.
+
+mod calls;
+mod doctor;
+mod friends;
+mod handle;
+mod keep;
+mod links;
+mod reach;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use twocan_control::{Event, Status};
+use twocan_protocol::address::ContactToken;
+use twocan_protocol::call::{self, Calls, HistoryRecord};
+use twocan_protocol::friend::{self, Book};
+use twocan_protocol::identity::{FriendshipKey, RootPublic};
+use twocan_protocol::limits::HINTS_MAX;
+use twocan_protocol::rendezvous::PresenceKey;
+
+pub use handle::{Handle, Unlocker};
+pub use keep::{Ports, Records};
+
+use crate::config::Config;
+use crate::emitter::Emitter;
+use crate::keyfile::Keys;
+use crate::rendezvous::Rendezvous;
+use crate::{links as streams, rendezvous, swarm};
+use calls::Seats;
+use keep::{TokenRecord, Whereabouts};
+use links::{Linked, Note};
+
+/// Requests of clients that may wait; a client beyond that waits itself.
+const REQUESTS: usize = 128;
+/// Notes from tasks that may wait; the tasks wait beyond that, and with them the peers behind them.
+const NOTES: usize = 512;
+/// How long good-byes may take when the node stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Own addresses that the status lists.
+const LISTEN_SHOWN: usize = 32;
+/// How often met DHT nodes are written down.
+const REMEMBER: Duration = Duration::from_secs(600);
+
+/// A client's request: runs on the service's task.
+type Request = Box<dyn FnOnce(&mut Service) + Send>;
+
+/// Everything that a service is made of.
+pub struct Parts {
+    /// Settings of the person.
+    pub config: Config,
+    /// Where the node lives, for [`Status`].
+    pub home: std::path::PathBuf,
+    /// When the process began.
+    pub began: Instant,
+    /// Who we are.
+    pub keys: Arc<Keys>,
+    /// What this node says in handshakes.
+    pub identity: Arc<streams::Identity>,
+    /// The store.
+    pub records: Records,
+    /// The network.
+    pub swarm: swarm::Handle,
+    /// What happens in it.
+    pub swarm_events: mpsc::Receiver<swarm::Event>,
+    /// Publishing and finding.
+    pub rendezvous: Rendezvous,
+    /// What happens in it.
+    pub rendezvous_events: mpsc::Receiver<rendezvous::Event>,
+    /// Media of calls.
+    pub engine: crate::calls::Engine,
+    /// To the clients.
+    pub emitter: Emitter,
+    /// What the person should know from the start.
+    pub notices: Vec<String>,
+    /// When the API answered first.
+    pub api_ms: f64,
+    /// Ends the node.
+    pub stop: CancellationToken,
+}
+
+/// The owner of all state.
+pub struct Service {
+    config: Config,
+    home: std::path::PathBuf,
+    began: Instant,
+    keys: Arc<Keys>,
+    records: Records,
+    swarm: swarm::Handle,
+    rendezvous: Rendezvous,
+    slots: watch::Sender<Vec<rendezvous::Slot>>,
+    listen: Vec<String>,
+    addresses: Option<swarm::Addresses>,
+    engine: crate::calls::Engine,
+    emitter: Emitter,
+    notices: Vec<String>,
+    timings: twocan_control::Timings,
+    stop: CancellationToken,
+
+    book: Book,
+    token: TokenRecord,
+    presence: Arc<PresenceKey>,
+    friendships: BTreeMap<RootPublic, FriendshipKey>,
+    whereabouts: BTreeMap<RootPublic, Whereabouts>,
+    lan: Vec<reach::Neighbour>,
+
+    identity: Arc<streams::Identity>,
+    acceptor: Arc<streams::Acceptor>,
+    gates: watch::Sender<Arc<streams::GateTable>>,
+    sessions: BTreeMap<RootPublic, Linked>,
+    channels: links::Channels,
+
+    calls: Calls,
+    seats: Seats,
+    history: Vec<HistoryRecord>,
+
+    notes: mpsc::Sender<Note>,
+}
+
+/// The ends that the run loop reads from.
+struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    notes: mpsc::Receiver<Note>,
+    swarm: mpsc::Receiver<swarm::Event>,
+    rendezvous: mpsc::Receiver<rendezvous::Event>,
+}
+
+/// Starts the service on its own task. The sender takes clients' requests; the task ends with `parts.stop`.
+pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHandle<()>) {
+    let (requests, requests_in) = mpsc::channel(REQUESTS);
+    let (notes, notes_in) = mpsc::channel(NOTES);
+    let inbox = Inbox {
+        requests: requests_in,
+        notes: notes_in,
+        swarm: parts.swarm_events,
+        rendezvous: parts.rendezvous_events,
+    };
+    let kept = parts.records.load();
+    let own = parts.keys.root.public();
+    let now = Instant::now();
+    let token =
+        kept.token.unwrap_or_else(|| TokenRecord { token: ContactToken::derived(&parts.keys.root), rotated_ms: None });
+    let fresh = kept.presence.is_none();
+    let presence = Arc::new(kept.presence.unwrap_or_else(|| PresenceKey::generate(unix_ms(), &mut rand::rng())));
+    let settings =
+        call::Settings { dnd: false, call_waiting: parts.config.calls.waiting, grace: parts.config.calls.grace() };
+    let mut service = Service {
+        book: Book::new(now, own, rand::random(), kept.book, kept.friends, kept.requests),
+        calls: Calls::new(settings),
+        seats: Seats::default(),
+        history: kept.history,
+        whereabouts: kept.whereabouts.into_iter().collect(),
+        friendships: BTreeMap::new(),
+        lan: Vec::new(),
+        token,
+        presence,
+        acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
+        identity: Arc::clone(&parts.identity),
+        gates: watch::Sender::default(),
+        sessions: BTreeMap::new(),
+        channels: links::Channels::default(),
+        timings: twocan_control::Timings { api_ms: Some(parts.api_ms), ..twocan_control::Timings::default() },
+        config: parts.config,
+        home: parts.home,
+        began: parts.began,
+        keys: parts.keys,
+        records: parts.records,
+        swarm: parts.swarm,
+        slots: publisher(parts.rendezvous.clone(), parts.identity.certificate),
+        rendezvous: parts.rendezvous,
+        listen: Vec::new(),
+        addresses: None,
+        engine: parts.engine,
+        emitter: parts.emitter,
+        notices: parts.notices,
+        stop: parts.stop,
+        notes,
+    };
+    if fresh {
+        let change = service.records.presence(&service.presence);
+        service.records.now(change.into_iter().collect());
+    }
+    let task = tokio::spawn(async move {
+        service.begin(kept.calls);
+        service.run(inbox).await;
+    });
+    (requests, task)
+}
+
+impl Service {
+    /// The first steps: gates, slots, calls of the last run.
+    fn begin(&mut self, calls: Vec<call::CallRecord>) {
+        self.open_gates();
+        self.book_input(friend::Input::OwnGrant(self.presence.grant()));
+        self.apply_settings();
+        self.publish();
+        for record in calls {
+            self.calls_input(call::Input::Restore(record));
+        }
+    }
+
+    async fn run(mut self, mut inbox: Inbox) {
+        let stop = self.stop.clone();
+        let mut remember = tokio::time::interval(REMEMBER);
+        remember.reset();
+        loop {
+            let due = self.next_timeout();
+            let sleep = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(request) = inbox.requests.recv() => request(&mut self),
+                Some(note) = inbox.notes.recv() => self.note(note),
+                event = inbox.swarm.recv() => match event {
+                    Some(event) => self.swarm_event(event),
+                    None => break,
+                },
+                Some(event) = inbox.rendezvous.recv() => self.rendezvous_event(&event),
+                () = sleep => self.timeouts(),
+                _ = remember.tick() => self.remember_dht_peers(),
+            }
+        }
+        self.farewell(&mut inbox).await;
+    }
+
+    /// When something is due next.
+    fn next_timeout(&self) -> Option<Instant> {
+        let sessions = self.sessions.values().filter_map(|linked| linked.session.poll_timeout());
+        sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
+    }
+
+    fn timeouts(&mut self) {
+        let now = Instant::now();
+        if self.book.poll_timeout().is_some_and(|at| at <= now) {
+            let outputs = self.book.handle_timeout(now, unix_ms());
+            self.book_outputs(outputs);
+        }
+        if self.calls.poll_timeout().is_some_and(|at| at <= now) {
+            let outputs = self.calls.handle_timeout(now, unix_ms());
+            self.calls_outputs(outputs);
+        }
+        self.session_timeouts(now);
+    }
+
+    fn swarm_event(&mut self, event: swarm::Event) {
+        match event {
+            swarm::Event::Inbound(stream) => self.accept(stream),
+            swarm::Event::AddressesChanged(addresses) => {
+                // The first addresses are no change: nothing was built on others.
+                if self.addresses.replace(addresses).is_some() {
+                    self.calls_input(call::Input::AddressChanged);
+                    self.book_input(friend::Input::NetworkChanged);
+                }
+                self.remember_ports();
+            }
+            swarm::Event::DhtPeers(count) => {
+                if count > 0 && self.timings.dht_peer_ms.is_none() {
+                    self.timings.dht_peer_ms = Some(self.since_start_ms());
+                    self.check_ready();
+                }
+            }
+            swarm::Event::Discovered { peer, addresses } => self.neighbour(peer, addresses),
+            swarm::Event::ListenFailed(reason) => {
+                tracing::warn!("a listener ended: {reason}");
+                self.notice(format!("The network stopped listening on an address: {reason}"));
+            }
+            swarm::Event::Listening(address) => self.listening(address),
+            swarm::Event::Connected(_) | swarm::Event::Disconnected { .. } => {}
+        }
+    }
+
+    fn rendezvous_event(&mut self, event: &rendezvous::Event) {
+        match event {
+            rendezvous::Event::Published { slot, query, holders, .. } => {
+                tracing::debug!("{} slot published on {holders} nodes (query {query})", slot.kind());
+            }
+            rendezvous::Event::Confirmed { slot, query, .. } => {
+                tracing::debug!("{} slot read back (query {query})", slot.kind());
+                self.check_ready();
+            }
+        }
+    }
+
+    fn listening(&mut self, address: String) {
+        tracing::debug!("listening on {address}");
+        if self.listen.len() < LISTEN_SHOWN && !self.listen.contains(&address) {
+            self.listen.push(address);
+        }
+        self.remember_ports();
+    }
+
+    /// Keeps the ports for the next start, so that friends find us where we were.
+    fn remember_ports(&self) {
+        let port = |kind: &str| {
+            self.listen.iter().find_map(|address| {
+                let (_, rest) = address.split_once(kind)?;
+                rest.split('/').next()?.parse().ok()
+            })
+        };
+        let ports =
+            Ports { quic: port("/udp/").unwrap_or(0), tcp: port("/tcp/").unwrap_or(0), media: self.engine.port() };
+        self.records.set_ports(ports);
+    }
+
+    /// Public addresses of this node, for a URI.
+    fn hints(&self) -> Vec<String> {
+        let Some(addresses) = &self.addresses else { return Vec::new() };
+        let hint = |address: &String| format!("{address}/p2p/{}", self.swarm.peer_text());
+        addresses.direct.iter().take(HINTS_MAX).map(hint).collect()
+    }
+
+    /// Notes the moment at which the node can be found by friends.
+    fn check_ready(&mut self) {
+        let found = self.rendezvous.status().borrow().is_complete();
+        if self.timings.ready_ms.is_none() && self.timings.dht_peer_ms.is_some() && found {
+            let ready_ms = self.since_start_ms();
+            self.timings.ready_ms = Some(ready_ms);
+            tracing::info!("ready after {ready_ms:.0} ms");
+            self.emitter.emit(Event::Ready { ready_ms });
+        }
+    }
+
+    fn notice(&mut self, text: String) {
+        self.emitter.emit(Event::Notice { text: text.clone() });
+        // What stands in the status is bounded: the oldest goes.
+        if self.notices.len() >= 16 {
+            self.notices.remove(0);
+        }
+        self.notices.push(text);
+    }
+
+    /// Writes down the DHT nodes that were met.
+    fn remember_dht_peers(&self) {
+        let (swarm, notes) = (self.swarm.clone(), self.notes.clone());
+        tokio::spawn(async move {
+            let mut peers = swarm.known_public_peers().await;
+            peers.truncate(keep::DHT_PEERS);
+            if !peers.is_empty() {
+                let _ = notes.send(Note::DhtPeers(peers)).await;
+            }
+        });
+    }
+
+    /// Leaves calls, says good-bye to friends, and waits until that is said.
+    async fn farewell(&mut self, inbox: &mut Inbox) {
+        self.emitter.emit(Event::Stopping);
+        self.leave_calls();
+        self.close_sessions();
+        let swarm = self.swarm.clone();
+        let mut peers = swarm.known_public_peers().await;
+        peers.truncate(keep::DHT_PEERS);
+        if !peers.is_empty() {
+            self.records.set_dht_peers(&peers);
+        }
+        // Channels close after what was queued has been written; their tasks say so.
+        let drained = async {
+            while self.channels.closing() {
+                match inbox.notes.recv().await {
+                    Some(note) => self.channels.note_closed(&note),
+                    None => break,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, drained).await;
+        let _ = tokio::time::timeout(FAREWELL, swarm.shutdown()).await;
+    }
+
+    fn since_start_ms(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() * 1000.0
+    }
+
+    fn status(&self) -> Status {
+        let health = *self.rendezvous.status().borrow();
+        let dht = self.swarm.dht();
+        let dht = dht.borrow();
+        let mut notices = self.notices.clone();
+        notices.extend(self.records.trouble());
+        Status {
+            api_version: twocan_control::API_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.home.display().to_string(),
+            uptime_s: self.began.elapsed().as_secs(),
+            locked: false,
+            availability: view::availability(self.book.availability()),
+            peer_id: self.swarm.peer_text().to_owned(),
+            listen: self.listen.clone(),
+            media_port: self.engine.port(),
+            dht: twocan_control::Health {
+                peers: small(dht.peers),
+                server: dht.server,
+                slots_published: small(health.published),
+                slots_confirmed: small(health.confirmed),
+                // The swarm's own task knows; the handle asks it.
+                records_stored: 0,
+            },
+            friends: small(self.book.friends().count()),
+            friends_online: small(self.book.friends().filter(|friend| friend.online).count()),
+            requests: small(self.book.requests().count()),
+            calls: small(self.calls.iter().count()),
+            timings: self.timings.clone(),
+            notices,
+        }
+    }
+}
+
+/// Hands plans to the rendezvous, the latest one last; whoever makes them does not wait.
+fn publisher(
+    rendezvous: Rendezvous,
+    certificate: twocan_protocol::identity::Certificate,
+) -> watch::Sender<Vec<rendezvous::Slot>> {
+    let (slots, mut plan) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        rendezvous.set_device(certificate, Vec::new()).await;
+        while plan.changed().await.is_ok() {
+            let slots = plan.borrow_and_update().clone();
+            rendezvous.set_slots(slots).await;
+        }
+    });
+    slots
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The wall clock in milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,244 @@
+//! What the service keeps, and how it comes back at the next start.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use twocan_protocol::address::ContactToken;
+use twocan_protocol::call::{CallRecord, HistoryRecord};
+use twocan_protocol::friend::{BookRecord, FriendRecord, RequestRecord};
+use twocan_protocol::identity::RootPublic;
+use twocan_protocol::rendezvous::PresenceKey;
+use twocan_protocol::wire::CallId;
+
+use crate::store::{Change, Collection, Error, Keeper, Store, Tree, Vault};
+
+/// Version of all records below.
+const VERSION: u16 = 1;
+/// DHT nodes that are remembered for the next start.
+pub(super) const DHT_PEERS: usize = 32;
+/// Addresses that are remembered of one friend.
+pub(super) const FRIEND_ADDRESSES: usize = 8;
+
+/// The contact token in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TokenRecord {
+    pub(super) token: ContactToken,
+    /// When it was made (Unix ms); none for the one derived from the phrase.
+    #[serde(default)]
+    pub(super) rotated_ms: Option<u64>,
+}
+
+/// Where a friend's node was reached last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Whereabouts {
+    /// The friend's certificate (encoded), for the device key.
+    #[serde(with = "serde_bytes")]
+    pub(super) certificate: Vec<u8>,
+    /// Multiaddr texts, latest first.
+    pub(super) addresses: Vec<String>,
+}
+
+/// Ports that are kept across restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// QUIC of the swarm.
+    #[serde(default)]
+    pub quic: u16,
+    /// TCP of the swarm.
+    #[serde(default)]
+    pub tcp: u16,
+    /// All calls.
+    #[serde(default)]
+    pub media: u16,
+}
+
+/// Everything that was kept.
+pub(super) struct Kept {
+    pub(super) book: BookRecord,
+    pub(super) friends: Vec<FriendRecord>,
+    pub(super) requests: Vec<RequestRecord>,
+    pub(super) calls: Vec<CallRecord>,
+    pub(super) history: Vec<HistoryRecord>,
+    pub(super) whereabouts: Vec<(RootPublic, Whereabouts)>,
+    pub(super) presence: Option<PresenceKey>,
+    pub(super) token: Option<TokenRecord>,
+}
+
+/// Typed access to the store.
+pub struct Records {
+    friends: Collection<FriendRecord>,
+    requests: Collection<RequestRecord>,
+    calls: Collection<CallRecord>,
+    history: Collection<HistoryRecord>,
+    whereabouts: Collection<Whereabouts>,
+    book: Collection<BookRecord>,
+    presence: Collection<PresenceKey>,
+    token: Collection<TokenRecord>,
+    numbers: Collection<u64>,
+    ports: Collection<Ports>,
+    dht: Collection<Vec<String>>,
+    vault: Arc<Vault>,
+    keeper: Keeper,
+}
+
+impl Records {
+    /// Records in a store that is open.
+    ///
+    /// # Errors
+    /// If the system has no thread for the writer.
+    pub fn new(vault: Vault) -> std::io::Result<Self> {
+        fn of<T: Serialize + for<'de> Deserialize<'de>>(store: &Arc<dyn Store>, tree: Tree) -> Collection<T> {
+            Collection::new(Arc::clone(store), tree, VERSION)
+        }
+        let vault = Arc::new(vault);
+        let store: Arc<dyn Store> = vault.clone();
+        Ok(Self {
+            friends: of(&store, Tree::Friends),
+            requests: of(&store, Tree::Requests),
+            calls: of(&store, Tree::Calls),
+            history: of(&store, Tree::History),
+            whereabouts: of(&store, Tree::Peers),
+            book: of(&store, Tree::Settings),
+            presence: of(&store, Tree::Settings),
+            token: of(&store, Tree::Settings),
+            numbers: of(&store, Tree::Settings),
+            ports: of(&store, Tree::Settings),
+            dht: of(&store, Tree::Peers),
+            keeper: Keeper::start(store)?,
+            vault,
+        })
+    }
+
+    /// The number of this start: greater than that of every start before, and than the clock.
+    ///
+    /// # Errors
+    /// If it cannot be written: a boot id that is used twice would confuse friends.
+    pub fn next_boot(&self, unix_ms: u64) -> Result<u64, Error> {
+        let last = self.numbers.get(b"boot").ok().flatten().unwrap_or(0);
+        let boot = unix_ms.max(last.saturating_add(1));
+        self.numbers.put(b"boot", &boot)?;
+        Ok(boot)
+    }
+
+    /// The ports used last.
+    pub fn ports(&self) -> Ports {
+        self.ports.get(b"ports").ok().flatten().unwrap_or_default()
+    }
+
+    /// Remembers the ports in use.
+    pub fn set_ports(&self, ports: Ports) {
+        if self.ports() != ports {
+            self.later(self.ports.change(b"ports", &ports));
+        }
+    }
+
+    /// DHT nodes of the last run.
+    pub fn dht_peers(&self) -> Vec<String> {
+        self.dht.get(b"dht").ok().flatten().unwrap_or_default()
+    }
+
+    /// What is wrong with the disk at present.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.vault.trouble()
+    }
+
+    pub(super) fn load(&self) -> Kept {
+        let whereabouts = self.whereabouts.all().records.into_iter().filter_map(|(key, record)| {
+            let root = RootPublic::from_bytes(key.as_slice().try_into().ok()?).ok()?;
+            Some((root, record))
+        });
+        Kept {
+            book: self.book.get(b"book").ok().flatten().unwrap_or_default(),
+            friends: self.friends.all().records.into_iter().map(|(_, record)| record).collect(),
+            requests: self.requests.all().records.into_iter().map(|(_, record)| record).collect(),
+            calls: self.calls.all().records.into_iter().map(|(_, record)| record).collect(),
+            history: self.history.all().records.into_iter().map(|(_, record)| record).collect(),
+            whereabouts: whereabouts.collect(),
+            presence: self.presence.get(b"presence").ok().flatten(),
+            token: self.token.get(b"token").ok().flatten(),
+        }
+    }
+
+    /// Writes changes and returns when they are on the disk (or, on a broken disk, kept in memory and told by
+    /// [`Records::trouble`]). Blocks for some milliseconds: for what must be there before a word of it leaves.
+    pub(super) fn now(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let written = tokio::task::block_in_place(|| self.vault.apply(changes));
+        if let Err(error) = written {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Writes a change some time soon.
+    fn later(&self, change: Result<Change, Error>) {
+        match change {
+            Ok(change) => drop(tokio::spawn(log_failure(self.keeper.apply(vec![change])))),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    pub(super) fn friend(&self, record: &FriendRecord) -> Option<Change> {
+        kept(self.friends.change(record.root.as_bytes(), record))
+    }
+
+    pub(super) fn forget_friend(&self, root: &RootPublic) -> [Change; 2] {
+        [self.friends.removal(root.as_bytes()), self.whereabouts.removal(root.as_bytes())]
+    }
+
+    pub(super) fn request(&self, record: &RequestRecord) -> Option<Change> {
+        kept(self.requests.change(record.root.as_bytes(), record))
+    }
+
+    pub(super) fn forget_request(&self, root: &RootPublic) -> Change {
+        self.requests.removal(root.as_bytes())
+    }
+
+    pub(super) fn book(&self, record: &BookRecord) -> Option<Change> {
+        kept(self.book.change(b"book", record))
+    }
+
+    pub(super) fn presence(&self, key: &PresenceKey) -> Option<Change> {
+        kept(self.presence.change(b"presence", key))
+    }
+
+    pub(super) fn token(&self, record: &TokenRecord) -> Option<Change> {
+        kept(self.token.change(b"token", record))
+    }
+
+    pub(super) fn call(&self, record: &CallRecord) {
+        self.later(self.calls.change(&record.id.0, record));
+    }
+
+    pub(super) fn forget_call(&self, id: &CallId) {
+        self.later(Ok(self.calls.removal(&id.0)));
+    }
+
+    pub(super) fn history(&self, record: &HistoryRecord) {
+        self.later(self.history.change(&record.id.0, record));
+    }
+
+    pub(super) fn whereabouts(&self, root: &RootPublic, record: &Whereabouts) {
+        self.later(self.whereabouts.change(root.as_bytes(), record));
+    }
+
+    pub(super) fn set_dht_peers(&self, addresses: &Vec<String>) {
+        self.later(self.dht.change(b"dht", addresses));
+    }
+
+    /// The store itself, for a backup.
+    pub(super) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
+    }
+}
+
+async fn log_failure(write: impl Future<Output = Result<(), Error>>) {
+    if let Err(error) = write.await {
+        tracing::error!("{error}");
+    }
+}
+
+fn kept(change: Result<Change, Error>) -> Option<Change> {
+    change.inspect_err(|error| tracing::error!("{error}")).ok()
+}

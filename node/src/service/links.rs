@@ -1,0 +1,312 @@
+//! Links to friends: a session for each, over channels that come and go, and the streams that strangers open.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+use twocan_protocol::handshake::Purpose;
+use twocan_protocol::identity::RootPublic;
+use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
+use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, Reply};
+use twocan_protocol::{call, friend};
+
+use super::view::{LinkView, path, transport};
+use super::{Service, unix_ms};
+use crate::links::{self as streams, GateTable, Opened};
+use crate::swarm::{ConnectionInfo, Stream};
+
+/// A contact stream has this long for its two messages.
+const CONTACT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// What tasks tell the service.
+pub(super) enum Note {
+    /// A friend's stream is through the handshake, from either side.
+    Opened { opened: Opened, info: ConnectionInfo },
+    /// A stranger asks.
+    Asks { root: RootPublic, request: twocan_protocol::wire::Request, reply: oneshot::Sender<Reply> },
+    /// A frame of a channel.
+    Frame(ConnectionId, Vec<u8>),
+    /// A channel is over.
+    Closed(ConnectionId, String),
+    /// A search for a friend found nobody.
+    NotFound(RootPublic),
+    /// A friend was found; where, for the next time.
+    Found { root: RootPublic, found: super::reach::Found },
+    /// What came of asking somebody.
+    Asked(RootPublic, friend::Asked),
+    /// A call's peer says something.
+    Peer(CallId, u64, crate::calls::PeerEvent),
+    /// DHT nodes to be remembered.
+    DhtPeers(Vec<String>),
+}
+
+/// A session with a friend.
+pub(super) struct Linked {
+    pub(super) session: Session,
+    pub(super) view: Option<LinkView>,
+}
+
+/// A channel that is open.
+struct Channel {
+    root: RootPublic,
+    info: ConnectionInfo,
+    certificate: twocan_protocol::identity::Certificate,
+    /// Dropping it closes the channel after what is queued.
+    tx: mpsc::Sender<Vec<u8>>,
+    /// Ends the reading task, which holds the other half.
+    _reading: oneshot::Sender<()>,
+}
+
+/// All channels, by number.
+#[derive(Default)]
+pub(super) struct Channels {
+    open: HashMap<ConnectionId, Channel>,
+    /// Channels that were closed here and whose tasks have not ended yet.
+    closing: u64,
+    last: u64,
+}
+
+impl Channels {
+    pub(super) fn closing(&self) -> bool {
+        self.closing > 0
+    }
+
+    pub(super) fn note_closed(&mut self, note: &Note) {
+        if let Note::Closed(..) = note {
+            self.closing = self.closing.saturating_sub(1);
+        }
+    }
+}
+
+impl Service {
+    /// Lets a stream in, on a task of its own; what is right behind the gate comes back as a note.
+    pub(super) fn accept(&self, stream: Stream) {
+        let (acceptor, gates, notes) = (Arc::clone(&self.acceptor), self.gates.borrow().clone(), self.notes.clone());
+        let info = stream.info().clone();
+        let ends = streams::Ends::of(self.swarm.peer_id().clone(), &info);
+        tokio::spawn(async move {
+            match acceptor.accept(stream, &ends, &gates).await {
+                Ok(None) => {}
+                Ok(Some(opened)) => match opened.purpose {
+                    Purpose::Link => drop(notes.send(Note::Opened { opened, info }).await),
+                    Purpose::Contact => serve_contact(opened, &notes).await,
+                },
+                Err(error) => tracing::info!("a stream was dropped: {error}"),
+            }
+        });
+    }
+
+    /// Makes the gates anew after friends or the contact token changed.
+    pub(super) fn open_gates(&mut self) {
+        let roots: Vec<RootPublic> = self.book.gate().copied().collect();
+        for root in &roots {
+            self.friendship(root);
+        }
+        let friends = roots.iter().filter_map(|root| Some((*root, self.friendships.get(root)?)));
+        let own = self.keys.root.public();
+        let table = GateTable::new(friends, Some((&own, &self.token.token)));
+        self.gates.send_replace(Arc::new(table));
+    }
+
+    /// What tasks tell.
+    pub(super) fn note(&mut self, note: Note) {
+        match note {
+            Note::Opened { opened, info } => self.opened(opened, info),
+            Note::Asks { root, request, reply } => self.stranger_asks(root, request, reply),
+            Note::Frame(id, bytes) => {
+                if let Some(root) = self.channels.open.get(&id).map(|channel| channel.root) {
+                    self.session_input(root, link::Input::Frame(id, bytes));
+                }
+            }
+            Note::Closed(id, reason) => match self.channels.open.remove(&id) {
+                Some(channel) => {
+                    tracing::debug!("link to {} lost a channel: {reason}", channel.root.short());
+                    self.session_input(channel.root, link::Input::Disconnected(id));
+                }
+                None => self.channels.closing = self.channels.closing.saturating_sub(1),
+            },
+            Note::NotFound(root) => self.book_input(friend::Input::SearchFailed(root)),
+            Note::Found { root, found } => self.found(root, found),
+            Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
+            Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
+            Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
+        }
+    }
+
+    /// A friend's stream is through the handshake.
+    fn opened(&mut self, opened: Opened, info: ConnectionInfo) {
+        let root = opened.remote.root;
+        if root == self.keys.root.public() || !self.book.gate().any(|friend| *friend == root) {
+            return;
+        }
+        self.channels.last += 1;
+        let id = ConnectionId(self.channels.last);
+        let (reading, stop) = oneshot::channel();
+        tokio::spawn(read(id, opened.rx, opened.ended, stop, self.notes.clone()));
+        let (remote_boot, dialled) = (opened.remote_boot, opened.dialled);
+        let channel = Channel { root, info, certificate: opened.remote, tx: opened.tx, _reading: reading };
+        self.channels.open.insert(id, channel);
+        self.session_input(root, link::Input::Connected { connection: id, remote_boot, dialled });
+    }
+
+    pub(super) fn session_input(&mut self, root: RootPublic, input: link::Input) {
+        let own = self.keys.root.public();
+        let linked =
+            self.sessions.entry(root).or_insert_with(|| Linked { session: Session::new(&own, &root), view: None });
+        let outputs = linked.session.handle(Instant::now(), input);
+        self.session_outputs(root, outputs);
+    }
+
+    pub(super) fn session_timeouts(&mut self, now: Instant) {
+        let due: Vec<RootPublic> = self
+            .sessions
+            .iter()
+            .filter(|(_, linked)| linked.session.poll_timeout().is_some_and(|at| at <= now))
+            .map(|(root, _)| *root)
+            .collect();
+        for root in due {
+            if let Some(linked) = self.sessions.get_mut(&root) {
+                let outputs = linked.session.handle_timeout(now);
+                self.session_outputs(root, outputs);
+            }
+        }
+    }
+
+    fn session_outputs(&mut self, root: RootPublic, outputs: Vec<link::Output>) {
+        for output in outputs {
+            match output {
+                link::Output::Transmit(id, frame) => {
+                    let full = self.channels.open.get(&id).is_some_and(|channel| channel.tx.try_send(frame).is_err());
+                    if full {
+                        tracing::info!("link to {}: the channel is too slow", root.short());
+                        self.channels.open.remove(&id);
+                        self.channels.closing += 1;
+                        self.session_input(root, link::Input::Disconnected(id));
+                    }
+                }
+                link::Output::Close(id, reason) => {
+                    if self.channels.open.remove(&id).is_some() {
+                        self.channels.closing += 1;
+                        if let CloseReason::Fault(fault) = &reason {
+                            tracing::warn!("link to {} closed: {fault}", root.short());
+                        }
+                    }
+                }
+                link::Output::Received(message) => self.received(root, message),
+                link::Output::Up { connection, restarted } => self.link_up(root, connection, restarted),
+                link::Output::Down(reason) => self.link_down(root, &reason),
+                link::Output::Rtt(rtt) => {
+                    if let Some(view) = self.sessions.get_mut(&root).and_then(|linked| linked.view.as_mut()) {
+                        view.rtt_ms = Some(rtt.as_secs_f64() * 1000.0);
+                    }
+                }
+                link::Output::Refused(message, refusal) => {
+                    tracing::info!("a message to {} was not taken: {refusal}", root.short());
+                    if let Message::Call(message) = message {
+                        self.calls_input(call::Input::HangUp(message.call));
+                    }
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, root: RootPublic, message: Message) {
+        match message {
+            Message::Call(message) => {
+                if self.book.is_friend(&root) {
+                    self.calls_input(call::Input::Received(root, message));
+                }
+            }
+            message => self.book_input(friend::Input::Received(root, message)),
+        }
+    }
+
+    fn link_up(&mut self, root: RootPublic, connection: ConnectionId, restarted: bool) {
+        let Some(channel) = self.channels.open.get(&connection) else { return };
+        let (info, certificate) = (channel.info.clone(), channel.certificate);
+        let view = LinkView { path: path(&info), transport: transport(&info), rtt_ms: None, since_ms: unix_ms() };
+        tracing::info!("link to {} is up ({:?}, {})", root.short(), info.route, view.transport);
+        if let Some(linked) = self.sessions.get_mut(&root) {
+            linked.view = Some(view);
+        }
+        self.remember_whereabouts(root, &certificate, std::slice::from_ref(&info.remote));
+        self.book_input(friend::Input::LinkUp(root));
+        self.calls_input(call::Input::LinkUp { friend: root, restarted });
+    }
+
+    fn link_down(&mut self, root: RootPublic, reason: &CloseReason) {
+        tracing::info!("link to {} is down: {reason}", root.short());
+        if let Some(linked) = self.sessions.get_mut(&root) {
+            linked.view = None;
+        }
+        self.calls_input(call::Input::LinkDown(root));
+        self.book_input(friend::Input::LinkDown(root));
+    }
+
+    /// Closes a link for good and forgets its session.
+    pub(super) fn drop_link(&mut self, root: RootPublic) {
+        if self.sessions.contains_key(&root) {
+            self.session_input(root, link::Input::Close(ByeReason::Removed));
+            self.sessions.remove(&root);
+        }
+        self.friendships.remove(&root);
+        self.whereabouts.remove(&root);
+        self.calls_input(call::Input::FriendGone(root));
+    }
+
+    pub(super) fn close_sessions(&mut self) {
+        let roots: Vec<RootPublic> = self.sessions.keys().copied().collect();
+        for root in roots {
+            self.session_input(root, link::Input::Close(ByeReason::Stopping));
+        }
+    }
+}
+
+/// Passes the frames of a channel on until it ends, or is closed here.
+async fn read(
+    id: ConnectionId,
+    mut frames: mpsc::Receiver<Vec<u8>>,
+    ended: oneshot::Receiver<streams::Ended>,
+    stop: oneshot::Receiver<()>,
+    notes: mpsc::Sender<Note>,
+) {
+    let pass = async {
+        while let Some(frame) = frames.recv().await {
+            if notes.send(Note::Frame(id, frame)).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = pass => {}
+        _ = stop => {}
+    }
+    drop(frames);
+    let reason = ended.await.map_or_else(|_| "it ended".to_owned(), |ended| ended.to_string());
+    let _ = notes.send(Note::Closed(id, reason)).await;
+}
+
+/// One request, one reply.
+async fn serve_contact(mut opened: Opened, notes: &mpsc::Sender<Note>) {
+    let root = opened.remote.root;
+    let talk = async {
+        let frame = opened.rx.recv().await?;
+        let request = match ContactMessage::decode(&frame) {
+            Ok(ContactMessage::Request(request)) => request,
+            Ok(_) => return None,
+            Err(error) => {
+                tracing::info!("a contact stream was dropped: {error}");
+                return None;
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        notes.send(Note::Asks { root, request, reply }).await.ok()?;
+        let reply = ContactMessage::Reply(answer.await.ok()?).encode().ok()?;
+        opened.tx.send(reply).await.ok()
+    };
+    let _ = tokio::time::timeout(CONTACT_PATIENCE, talk).await;
+    // The reply is written before the stream is closed.
+    drop(opened.tx);
+    let _ = tokio::time::timeout(CONTACT_PATIENCE, opened.ended).await;
+}

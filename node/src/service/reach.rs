@@ -1,0 +1,317 @@
+//! Finding people and opening streams to them, in tasks of their own.
+//!
+//! All ways are tried at once: addresses where the friend was last, nodes on the LAN, and the slots in the DHT. The first
+//! that ends in an authenticated stream wins; only the Noise handshake proves who it is, so an address may be dialled
+//! that another node has taken over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use twocan_control::{Code, Error, Event, Lookup};
+use twocan_protocol::address::{Address, AddressUri};
+use twocan_protocol::friend::Asked;
+use twocan_protocol::gate::Key;
+use twocan_protocol::handshake::Purpose;
+use twocan_protocol::identity::{Certificate, DevicePublic, PeerId, RootPublic};
+use twocan_protocol::rendezvous::Body;
+use twocan_protocol::wire::{ContactMessage, Reply, Request};
+
+use super::keep::FRIEND_ADDRESSES;
+use super::links::Note;
+use super::{Service, unix_ms};
+use crate::links::{self as streams, Ends, Opened, Target};
+use crate::rendezvous::{self, Rendezvous, SearchEvent};
+use crate::swarm::{self, ConnectionInfo};
+
+/// How long a whole search may take; the book tries again later.
+const SEARCH_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one node may take to be dialled.
+const DIAL_PATIENCE: Duration = Duration::from_secs(8);
+/// How long the answer to a request may take once the stream is open.
+const REPLY_PATIENCE: Duration = Duration::from_secs(15);
+/// Nodes on the LAN that are kept in mind; the one seen longest ago goes.
+const NEIGHBOURS: usize = 16;
+
+/// A node seen on the LAN.
+#[derive(Clone, Debug)]
+pub(super) struct Neighbour {
+    peer: PeerId,
+    addresses: Vec<String>,
+}
+
+/// Where somebody was found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    via: &'static str,
+    query: Option<String>,
+    took: Duration,
+    certificate: Option<Certificate>,
+    addresses: Vec<String>,
+}
+
+/// What a searching task needs.
+struct Seeker {
+    swarm: swarm::Handle,
+    rendezvous: Rendezvous,
+    identity: Arc<streams::Identity>,
+    notes: mpsc::Sender<Note>,
+    root: RootPublic,
+    gate: Key,
+    purpose: Purpose,
+    began: Instant,
+}
+
+impl Service {
+    fn seeker(&self, root: RootPublic, gate: Key, purpose: Purpose) -> Seeker {
+        Seeker {
+            swarm: self.swarm.clone(),
+            rendezvous: self.rendezvous.clone(),
+            identity: Arc::clone(&self.identity),
+            notes: self.notes.clone(),
+            root,
+            gate,
+            purpose,
+            began: Instant::now(),
+        }
+    }
+
+    /// Searches for a friend; ends with a note.
+    pub(super) fn search(&mut self, root: RootPublic) {
+        let friendship = self.friendship(&root);
+        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let known = self.whereabouts.get(&root).cloned().unwrap_or_default();
+        let neighbours = self.lan.clone();
+        let grant = self.book.friend(&root).and_then(|friend| friend.record.grant);
+        let target = rendezvous::Target::Friend { root, friendship, grant };
+        tokio::spawn(async move {
+            let device = Certificate::decode(&known.certificate).ok().map(|certificate| certificate.device);
+            let mut ways = FuturesUnordered::new();
+            if let Some(device) = device {
+                ways.push(seeker.by_memory(&known.addresses, device).boxed());
+                ways.push(seeker.by_lan(&neighbours, device).boxed());
+            }
+            ways.push(seeker.by_slots(target).boxed());
+            let first = async {
+                while let Some(result) = ways.next().await {
+                    if result.is_some() {
+                        return result;
+                    }
+                }
+                None
+            };
+            let found = timeout(SEARCH_PATIENCE, first).await.ok().flatten();
+            let note = match found {
+                Some((opened, info)) => Note::Opened { opened, info },
+                None => Note::NotFound(root),
+            };
+            let _ = seeker.notes.send(note).await;
+        });
+    }
+
+    /// Asks whoever has this address to be a friend; ends with a note.
+    pub(super) fn ask(&mut self, address: Address, request: Request) {
+        let root = address.root;
+        let gate = Key::contact(&root, &address.token);
+        let seeker = self.seeker(root, gate, Purpose::Contact);
+        tokio::spawn(async move {
+            let deliver = async {
+                let (opened, _) = seeker.by_slots(rendezvous::Target::Contact(address)).await?;
+                exchange(opened, request).await
+            };
+            let reply = timeout(SEARCH_PATIENCE, deliver).await.ok().flatten();
+            let asked = reply.map_or(Asked::NotReached, Asked::Reply);
+            let _ = seeker.notes.send(Note::Asked(root, asked)).await;
+        });
+    }
+
+    /// Somebody was found in a slot, or reached where they were before.
+    pub(super) fn found(&mut self, root: RootPublic, found: Found) {
+        tracing::info!(
+            "found {} by {} after {:.1} ms{}",
+            root.short(),
+            found.via,
+            found.took.as_secs_f64() * 1000.0,
+            found.query.as_deref().map(|query| format!(" (query {query})")).unwrap_or_default()
+        );
+        if let Some(certificate) = found.certificate {
+            self.remember_whereabouts(root, &certificate, &found.addresses);
+        }
+        self.emitter.emit(Event::Found {
+            id: root.to_string(),
+            via: found.via.to_owned(),
+            query: found.query,
+            took_ms: found.took.as_secs_f64() * 1000.0,
+        });
+    }
+
+    /// Remembers where somebody is, the latest address first. On disk only for friends.
+    pub(super) fn remember_whereabouts(&mut self, root: RootPublic, certificate: &Certificate, addresses: &[String]) {
+        let friend = self.book.friend(&root).is_some();
+        if !friend && !self.book.requests().any(|request| request.root == root) {
+            return;
+        }
+        let known = self.whereabouts.entry(root).or_default();
+        let before = known.clone();
+        known.certificate = certificate.encode().to_vec();
+        known.addresses.retain(|address| !addresses.contains(address));
+        known.addresses.splice(0..0, addresses.iter().cloned());
+        known.addresses.truncate(FRIEND_ADDRESSES);
+        if friend && *known != before {
+            self.records.whereabouts(&root, known);
+        }
+    }
+
+    /// A node was seen on the LAN: a friend may be there.
+    pub(super) fn neighbour(&mut self, peer: PeerId, addresses: Vec<String>) {
+        self.lan.retain(|neighbour| neighbour.peer != peer);
+        if self.lan.len() >= NEIGHBOURS {
+            self.lan.remove(0);
+        }
+        self.lan.push(Neighbour { peer, addresses });
+        self.book_input(twocan_protocol::friend::Input::NetworkChanged);
+    }
+
+    /// A search without any cache, for `doctor` and `demo`. The answer comes on a task of its own.
+    pub(super) fn lookup(&mut self, whom: &str) -> twocan_control::Result<LookupTask> {
+        let target = if let Ok(uri) = whom.parse::<AddressUri>() {
+            rendezvous::Target::Contact(uri.address)
+        } else {
+            let root = self.resolve(whom)?;
+            let grant = self.book.friend(&root).and_then(|friend| friend.record.grant);
+            rendezvous::Target::Friend { root, friendship: self.friendship(&root), grant }
+        };
+        Ok(LookupTask { rendezvous: self.rendezvous.clone(), target })
+    }
+}
+
+/// A lookup that is ready to run.
+pub(super) struct LookupTask {
+    rendezvous: Rendezvous,
+    target: rendezvous::Target,
+}
+
+impl LookupTask {
+    pub(super) async fn run(self) -> twocan_control::Result<Lookup> {
+        let report = self.rendezvous.find(self.target).report().await;
+        let (Some((slot, query)), Some(first)) = (report.answer, report.first) else {
+            return Err(Error::new(
+                Code::Unreachable,
+                "nothing was found in the DHT: unknown, not necessarily offline",
+            ));
+        };
+        Ok(Lookup {
+            slot: slot.to_owned(),
+            query: query.to_string(),
+            first_ms: first.as_secs_f64() * 1000.0,
+            copies: report.copies,
+            bad_copies: report.bad_copies,
+        })
+    }
+}
+
+impl Seeker {
+    /// Dials where the friend was before.
+    async fn by_memory(&self, addresses: &[String], device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
+        if addresses.is_empty() {
+            return None;
+        }
+        let mut dials = self.swarm.dial_each(addresses.to_vec(), None).await.ok()?;
+        while let Some(result) = dials.recv().await {
+            if let Ok(info) = result
+                && let Some(opened) = self.open(&info, device).await
+            {
+                self.tell("memory", None, None, Vec::new()).await;
+                return Some((opened, info));
+            }
+        }
+        None
+    }
+
+    /// Tries the nodes on the LAN.
+    async fn by_lan(&self, neighbours: &[Neighbour], device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
+        let mut tries: FuturesUnordered<_> = neighbours
+            .iter()
+            .map(|neighbour| async {
+                let peer = Some(neighbour.peer.clone());
+                let info = self.swarm.dial(neighbour.addresses.clone(), peer, DIAL_PATIENCE).await.ok()?;
+                Some((self.open(&info, device).await?, info))
+            })
+            .collect();
+        while let Some(result) = tries.next().await {
+            if result.is_some() {
+                self.tell("lan", None, None, Vec::new()).await;
+                return result;
+            }
+        }
+        None
+    }
+
+    /// Looks into the slots, and dials what is found there, newest word last.
+    async fn by_slots(&self, target: rendezvous::Target) -> Option<(Opened, ConnectionInfo)> {
+        let mut search = self.rendezvous.find(target);
+        while let Some(event) = search.next().await {
+            let SearchEvent::Found(found) = event else { return None };
+            let body = found.body;
+            if body.certificate.verify(unix_ms() / 1000).is_err() {
+                continue;
+            }
+            let addresses = addresses_of(&body);
+            let query = Some(found.query.to_string());
+            self.tell(found.via, query, Some(body.certificate), addresses.clone()).await;
+            let dial = self.swarm.dial(addresses, Some(body.peer_id.clone()), DIAL_PATIENCE).await;
+            match dial {
+                Ok(info) => {
+                    if let Some(opened) = self.open(&info, body.certificate.device).await {
+                        return Some((opened, info));
+                    }
+                }
+                Err(error) => tracing::debug!("{} was found but not reached: {error}", self.root.short()),
+            }
+        }
+        None
+    }
+
+    async fn open(&self, info: &ConnectionInfo, device: DevicePublic) -> Option<Opened> {
+        let stream = self.swarm.open(info.connection).await.ok()?;
+        let ends = Ends::of(self.swarm.peer_id().clone(), info);
+        let target = Target { purpose: self.purpose, root: self.root, device, gate: self.gate.clone() };
+        match streams::open(stream, &ends, &target, &self.identity).await {
+            Ok(opened) => Some(opened),
+            Err(error) => {
+                tracing::debug!("no stream to {}: {error}", self.root.short());
+                None
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        via: &'static str,
+        query: Option<String>,
+        certificate: Option<Certificate>,
+        addresses: Vec<String>,
+    ) {
+        let found = Found { via, query, took: self.began.elapsed(), certificate, addresses };
+        let _ = self.notes.send(Note::Found { root: self.root, found }).await;
+    }
+}
+
+/// All addresses of a slot's body, nearest first.
+fn addresses_of(body: &Body) -> Vec<String> {
+    body.lan.iter().chain(&body.direct).chain(&body.relayed).cloned().collect()
+}
+
+/// One request, one reply.
+async fn exchange(mut opened: Opened, request: Request) -> Option<Reply> {
+    let frame = ContactMessage::Request(request).encode().ok()?;
+    opened.tx.send(frame).await.ok()?;
+    let answer = timeout(REPLY_PATIENCE, opened.rx.recv()).await.ok()??;
+    match ContactMessage::decode(&answer) {
+        Ok(ContactMessage::Reply(reply)) => Some(reply),
+        _ => None,
+    }
+}
