@@ -3,6 +3,7 @@
 //!
 //! [`service`] owns all state; the other modules are drivers that turn its outputs into I/O and I/O into its inputs.
 
+pub mod backup;
 pub mod calls;
 pub mod config;
 pub mod control;
@@ -12,5 +13,7 @@ pub mod keyfile;
 pub mod links;
 pub mod logging;
 pub mod rendezvous;
+pub mod runtime;
+pub mod service;
 pub mod store;
 pub mod swarm;
