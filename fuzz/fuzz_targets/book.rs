@@ -62,9 +62,7 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::Verify(n, verified) => Input::Verify(who(n), verified),
             Step::Remove(n) => Input::Remove(who(n)),
             Step::Profile(name) => Input::Profile(Name::clean(&name)),
-            Step::Availability(n) => {
-                Input::Availability(Availability::ALL[usize::from(n) % Availability::ALL.len()])
-            }
+            Step::Availability(n) => Input::Availability(Availability::ALL[usize::from(n) % Availability::ALL.len()]),
             Step::OwnGrant(n) => {
                 let slot_public = *person(9).as_bytes();
                 Input::OwnGrant(Grant { slot_public, secret: [n; 32], generation: clock.unix_ms + u64::from(n) })
@@ -73,7 +71,10 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::LinkDown(n) => Input::LinkDown(who(n)),
             Step::Hello(n, name, granted) => {
                 let availability = Availability::Available;
-                Input::Received(who(n), Message::Hello(Hello { protocol: 1, name: Name::clean(&name), availability, granted }))
+                Input::Received(
+                    who(n),
+                    Message::Hello(Hello { protocol: 1, name: Name::clean(&name), availability, granted }),
+                )
             }
             Step::Friendship(n, state) => {
                 let state = Friendship::ALL[usize::from(state) % Friendship::ALL.len()];

@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use twocan_protocol::call::{Input, MAX_CALLS, PeerEvent, Settings, State};
 use twocan_protocol::testing::calls::Pair;
 use twocan_protocol::wire::{
-    Bounded, CallBody, CallId, CallMessage, DeclineReason, Description, DescriptionKind, LeaveReason, List, Note, Reason,
+    Bounded, CallBody, CallId, CallMessage, DeclineReason, Description, DescriptionKind, LeaveReason, List, Note,
+    Reason,
 };
 
 #[derive(Arbitrary, Debug)]

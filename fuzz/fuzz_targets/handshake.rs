@@ -83,7 +83,8 @@ fuzz_target!(|data: &[u8]| {
         }
         _ => {
             let (initiator, first) = begin(&mut rng);
-            let (responder, second) = Responder::start(bob.local(), channel, root, &first, NOW, &mut rng).expect("starts");
+            let (responder, second) =
+                Responder::start(bob.local(), channel, root, &first, NOW, &mut rng).expect("starts");
             let (mut third, _) = initiator.finish(&second).expect("a good message");
             let changed = change(&mut third, data);
             match responder.finish(&third) {

@@ -83,19 +83,19 @@ impl Incoming {
         if self.session != session {
             self.session = session;
             self.applied = first - 1;
-        } else if first > self.applied + 1 {
-            return Err(Fault::Gap { expected: self.applied + 1, got: first });
+        } else if first > self.applied.saturating_add(1) {
+            return Err(Fault::Gap { expected: self.applied.saturating_add(1), got: first });
         }
         Ok(())
     }
 
     /// A message with a sequence came: whether it is to be applied (else it was before).
     pub(super) fn accept(&mut self, sequence: u64) -> Result<bool, Fault> {
-        if sequence <= self.applied {
+        if (1..=self.applied).contains(&sequence) {
             return Ok(false);
         }
-        if sequence != self.applied + 1 {
-            return Err(Fault::Gap { expected: self.applied + 1, got: sequence });
+        if sequence.checked_sub(1) != Some(self.applied) {
+            return Err(Fault::Gap { expected: self.applied.saturating_add(1), got: sequence });
         }
         self.applied = sequence;
         Ok(true)

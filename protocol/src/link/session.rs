@@ -306,7 +306,7 @@ impl Session {
         let frame = Frame { sequence, acknowledged, message };
         match frame.encode() {
             Ok(bytes) => {
-                if acknowledged.is_some() {
+                if live.open {
                     live.ack = None;
                     live.unacknowledged = 0;
                 }

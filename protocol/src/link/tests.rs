@@ -319,10 +319,15 @@ fn a_full_queue_refuses_what_is_new_and_keeps_what_waits() {
 fn who_breaks_the_rules_is_dropped() {
     let open = Frame::plain(Message::Open(Open { session: 7, first: 1, of: 0, received: 0 }));
     let gap = Frame { sequence: Some(5), acknowledged: None, message: note(1) };
+    let zero = Frame { sequence: Some(0), acknowledged: None, message: note(1) };
+    let late = Frame::plain(Message::Open(Open { session: 7, first: u64::MAX, of: 0, received: 0 }));
+    let last = Frame { sequence: Some(u64::MAX), acknowledged: None, message: note(1) };
     let lie = Frame { sequence: None, acknowledged: Some(9), message: Message::Ack };
     let early = Frame::plain(Message::Ping(1));
     type Story<'a> = (&'a [&'a Frame], fn(&Fault) -> bool);
-    let stories: [Story; 4] = [
+    let stories: [Story; 6] = [
+        (&[&late, &last, &zero], |fault| matches!(fault, Fault::Gap { .. })),
+        (&[&open, &zero], |fault| matches!(fault, Fault::Gap { .. })),
         (&[&open, &gap], |fault| matches!(fault, Fault::Gap { .. })),
         (&[&open, &lie], |fault| matches!(fault, Fault::Acknowledged { .. })),
         (&[&early], |fault| matches!(fault, Fault::Order(_))),
