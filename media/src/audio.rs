@@ -20,7 +20,7 @@ pub mod synth;
 pub mod wav;
 
 #[cfg(not(target_os = "linux"))]
-mod cpal_host;
+pub mod cpal_host;
 #[cfg(target_os = "linux")]
 pub mod pulse;
 
