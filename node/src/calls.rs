@@ -16,6 +16,7 @@
 mod assembly;
 mod candidate;
 mod clock;
+mod dtls;
 mod engine;
 mod estimator;
 mod h264;

@@ -5,6 +5,7 @@
 //! - *delay*: packets sent within 5 ms are a group; if groups arrive ever farther apart than they were sent, a queue
 //!   is growing. The slope over the last 20 groups is compared with a threshold that adapts to the path's noise (the
 //!   trendline filter of draft-ietf-rmcat-gcc-02 as libwebrtc scales it).
+//!   A queue that merely stands does not grow any more; it shows in the one-way delay above the least one lately.
 //! - *loss*: above 10 % down, below 2 % up.
 //!
 //! Going up it needs proof: never beyond one and a half times what was lately acknowledged.
@@ -37,6 +38,12 @@ const RATE_WINDOW: Duration = Duration::from_millis(500);
 const STEP_DOWN: Duration = Duration::from_millis(200);
 /// How often the loss half judges.
 const LOSS_WINDOW: Duration = Duration::from_millis(250);
+/// A queue longer than this must shrink.
+const STANDING: f64 = 0.2;
+/// If it has not begun to within this time, it is no queue: the path has become longer.
+const STANDING_PATIENCE: Duration = Duration::from_secs(4);
+/// The least delay is that of the last one to two such times.
+const BASE_WINDOW: Duration = Duration::from_secs(15);
 /// Most packets remembered for the rate (4 Mbit/s for half a second are 250; a hostile report has at most 65 535).
 const MAX_ACKED: usize = 4096;
 
@@ -151,10 +158,58 @@ impl Trend {
     }
 }
 
+/// How much longer than at best packets are under way, seconds. Clocks of both sides drift by microseconds in that time.
+#[derive(Debug)]
+struct Standing {
+    epoch: Option<Instant>,
+    now: Option<f64>,
+    /// Least delay of this window and of the one before.
+    least: [f64; 2],
+    window: Option<Instant>,
+    since: Option<(Instant, f64)>,
+}
+
+impl Standing {
+    fn new() -> Self {
+        Self { epoch: None, now: None, least: [f64::INFINITY; 2], window: None, since: None }
+    }
+
+    fn packet(&mut self, departure: Instant, arrival: Duration) {
+        let epoch = *self.epoch.get_or_insert(departure);
+        let sent = departure.saturating_duration_since(epoch).as_secs_f64();
+        let delay = arrival.as_secs_f64() - sent;
+        self.now = Some(delay);
+        self.least[0] = self.least[0].min(delay);
+    }
+
+    /// The queue, if it is one that must shrink.
+    fn queue(&mut self, now: Instant) -> Option<f64> {
+        if self.window.is_none_or(|since| now.saturating_duration_since(since) >= BASE_WINDOW) {
+            self.window = Some(now);
+            self.least = [self.now.unwrap_or(f64::INFINITY), self.least[0]];
+        }
+        let queue = self.now? - self.least[0].min(self.least[1]);
+        if queue < STANDING {
+            self.since = None;
+            return None;
+        }
+        let (since, then) = *self.since.get_or_insert((now, queue));
+        if now.saturating_duration_since(since) > STANDING_PATIENCE {
+            if queue > 0.9 * then {
+                *self = Self { epoch: self.epoch, now: self.now, window: Some(now), ..Self::new() };
+                return None;
+            }
+            self.since = Some((now, queue));
+        }
+        Some(queue)
+    }
+}
+
 /// The estimate.
 #[derive(Debug)]
 pub(super) struct Estimator {
     trend: Trend,
+    standing: Standing,
     delay_target: f64,
     loss_target: f64,
     acked: VecDeque<(Instant, usize)>,
@@ -175,6 +230,7 @@ impl Estimator {
     pub(super) fn new(meters: Option<Arc<Meters>>) -> Self {
         Self {
             trend: Trend::new(),
+            standing: Standing::new(),
             delay_target: START,
             loss_target: MAX,
             acked: VecDeque::new(),
@@ -206,13 +262,20 @@ impl Estimator {
 
     fn follow_delay(&mut self, now: Instant, acked: Option<f64>) {
         let since_change = self.changed.map_or(0.1, |at| now.saturating_duration_since(at).as_secs_f64()).min(1.0);
-        match self.trend.usage {
+        let queue = self.standing.queue(now);
+        let usage = if queue.is_some() { Usage::Over } else { self.trend.usage };
+        match usage {
             Usage::Over => {
                 let Some(acked) = acked else { return };
                 if self.decreased.is_some_and(|at| now.saturating_duration_since(at) <= STEP_DOWN) {
                     return;
                 }
-                self.delay_target = self.delay_target.min(acked * 0.85);
+                let share = match queue {
+                    Some(1.0..) => 0.5,
+                    Some(_) => 0.7,
+                    None => 0.85,
+                };
+                self.delay_target = self.delay_target.min(acked * share);
                 self.capacity = Some(self.capacity.map_or(acked, |known| 0.95 * known + 0.05 * acked));
                 self.decreased = Some(now);
                 self.changed = Some(now);
@@ -231,7 +294,7 @@ impl Estimator {
                 } else {
                     self.delay_target * 1.25_f64.powf(since_change)
                 };
-                if acked.is_none_or(|acked| next < 1.5 * acked + 10_000.0) {
+                if acked.is_some_and(|acked| next < 1.5 * acked + 10_000.0) {
                     self.delay_target = next;
                 }
                 self.changed = Some(now);
@@ -269,6 +332,7 @@ impl BandwidthEstimator for Estimator {
             self.acked.push_back((now, report.size));
             if let Some(arrival) = report.arrival {
                 self.trend.packet(report.departure, arrival);
+                self.standing.packet(report.departure, arrival);
             }
         }
         let acked = self.acked_rate(now);

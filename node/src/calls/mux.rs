@@ -22,6 +22,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
+use super::dtls;
 use super::stun::{self, Kind, Transaction};
 
 /// Packets held for one call until its driver takes them; the oldest goes first. Half a second of 8 Mbit/s video.
@@ -95,6 +96,8 @@ struct Entry {
     ufrags: VecDeque<Vec<u8>>,
     queues: Vec<(IpAddr, Arc<Queue>)>,
     sources: usize,
+    /// The certificate seen last in a handshake, not authenticated.
+    certificate: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -198,6 +201,11 @@ impl Mux {
                 }),
                 Kind::Check(None) | Kind::Other => None,
             };
+            if let Some(entry) = port.and_then(|port| table.ports.get_mut(&port))
+                && let Some(certificate) = dtls::certificate(packet)
+            {
+                entry.certificate = Some(certificate.to_vec());
+            }
             port.and_then(|port| table.queue(port, from, to))
         };
         match queue {
@@ -317,6 +325,11 @@ impl Port {
             table.ufrags.remove(&old);
         }
         table.ufrags.insert(key, self.id);
+    }
+
+    /// The certificate (DER) seen last in a handshake on its way to this call. Anybody on the path may have made it.
+    pub(super) fn seen_certificate(&self) -> Option<Vec<u8>> {
+        lock(&self.mux.table).ports.get(&self.id)?.certificate.clone()
     }
 
     /// A socket for one local address: what webrtc believes to be its own.

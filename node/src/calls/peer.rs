@@ -111,6 +111,8 @@ pub enum FailureKind {
     Fingerprint,
     /// No packet found its way within ten seconds.
     NoPath,
+    /// Packets pass, but the encrypted handshake does not come to an end.
+    Handshake,
     /// The friend's description is not acceptable.
     Description,
     /// The media engine stopped or refused a step.

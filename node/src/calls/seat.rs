@@ -320,7 +320,7 @@ mod tests {
             push(&mut queue, frame(MediaKind::Video, true, n, 900_000));
             assert!(queue.bytes <= MAX_BYTES);
         }
-        assert_eq!(frames(&queue).last(), Some(&(MediaKind::Video, 19, true)));
+        assert_eq!(frames(&queue), [(MediaKind::Video, 18, true), (MediaKind::Video, 19, false)]);
     }
 
     #[test]

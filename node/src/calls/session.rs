@@ -360,6 +360,11 @@ impl Session {
         self.engine.fingerprint(chain.first()?)
     }
 
+    /// Fingerprint of the certificate seen last in a handshake; not authenticated, good for words only.
+    pub(super) fn seen(&self) -> Option<Fingerprint> {
+        self.engine.fingerprint(&self.port.seen_certificate()?)
+    }
+
     /// The chosen candidate pair.
     pub(super) async fn chosen(&self) -> Option<Chosen> {
         let transport = self.audio.2.transport().await.ok()??;

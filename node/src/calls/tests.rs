@@ -5,7 +5,7 @@ mod harness;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Pair, Side, access_unit, engine};
+use harness::{Pair, access_unit, engine};
 use twocan_control::{MediaControl, MediaKind, MediaMessage};
 
 use super::*;
@@ -127,13 +127,13 @@ async fn a_node_that_lost_its_connection_builds_a_new_one_into_the_running_call(
     let mut pair = Pair::connected().await;
     pair.open(OPEN);
     pair.audio_passes(0).await;
-    pair.b.renew().await;
+    pair.renew_b().await;
     pair.b.command(PeerCommand::Flow(OPEN));
     pair.b.command(PeerCommand::Offer { generation: 2, kind: OfferKind::Rebuild });
     pair.connect().await;
     pair.audio_passes(1).await;
     // The other way: the one that has lost nothing tries a restart, and is told that this will not do.
-    pair.b.renew().await;
+    pair.renew_b().await;
     pair.b.command(PeerCommand::Flow(OPEN));
     pair.a.command(PeerCommand::Offer { generation: 3, kind: OfferKind::Restart });
     pair.a.event(|event| matches!(event, PeerEvent::NeedsRebuild)).await;
@@ -160,7 +160,7 @@ async fn somebody_in_between_gets_no_media_and_the_call_says_why() {
     let failure = pair.b.failure().await;
     assert_eq!(failure.kind, FailureKind::Fingerprint, "{failure:?}");
     assert!(failure.reason.contains("fingerprint"));
-    pair.a.failure().await;
+    assert_eq!(pair.a.failure().await.kind, FailureKind::Handshake);
     pair.b.nothing_was_delivered();
     pair.a.nothing_was_delivered();
 }
@@ -244,6 +244,19 @@ async fn four_calls_share_one_port() {
             pair.audio_passes(*n * 100 + round).await;
         }
     }
+}
+
+#[tokio::test]
+async fn lost_packets_of_a_picture_are_repaired() {
+    let mut pair = Pair::lossy(10).await;
+    pair.open(OPEN);
+    let mut gaps = 0;
+    for n in 0..40 {
+        pair.a.send_video(access_unit(8_000 + n, n == 0)).await;
+        let frame = pair.b.frame_with(access_unit(8_000 + n, n == 0)).await;
+        gaps += u32::from(frame.gap);
+    }
+    assert_eq!(gaps, 0, "repairs came too late");
 }
 
 #[tokio::test]
@@ -360,9 +373,7 @@ async fn nothing_stays_behind_after_fifty_calls() {
 async fn a_dropped_peer_frees_everything() {
     let pair = Pair::connected().await;
     let engine = pair.a.engine.clone();
-    let Pair { a, b } = pair;
-    let Side { handle, .. } = a;
-    drop((handle, b));
+    pair.drop_handles();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while engine.stats().ports > 0 {
         assert!(tokio::time::Instant::now() < deadline);

@@ -35,6 +35,8 @@ const SIGN_OF_LIFE_MS: u64 = 100;
 const SILENCE_MS: u64 = 1500;
 /// A path must be up within this time.
 const SETUP: Duration = Duration::from_secs(10);
+/// With the wrong certificate in sight, the handshake is given up after this time.
+const HANDSHAKE: Duration = Duration::from_secs(2);
 /// Generations ahead of the present one whose candidates are held.
 const AHEAD: u32 = 4;
 /// Key frame requests to the client at most this often (a key frame costs as much as ten others).
@@ -86,8 +88,35 @@ struct Live {
     verified: Option<Instant>,
     announced: bool,
     lost: bool,
+    /// Checks have found their way there and back.
+    reached: Option<Instant>,
     readers: JoinSet<()>,
     video: Option<Arc<dyn TrackRemote>>,
+}
+
+impl Live {
+    /// Whether a certificate came that is not the friend's.
+    fn wrong_certificate(&self) -> bool {
+        self.remote.is_some() && self.session.seen().is_some_and(|seen| Some(seen) != self.remote)
+    }
+
+    /// Why there is no connection.
+    fn set_up_failure(&self) -> Failure {
+        if self.wrong_certificate() {
+            Failure::fingerprint()
+        } else if self.reached.is_some() {
+            Failure::new(
+                FailureKind::Handshake,
+                "the encrypted handshake with the friend did not come to an end; the friend may have refused our \
+                 certificate's fingerprint",
+            )
+        } else {
+            Failure::new(
+                FailureKind::NoPath,
+                "no media path to the friend was found within ten seconds: a firewall or both networks are in the way",
+            )
+        }
+    }
 }
 
 enum Wake {
@@ -273,6 +302,7 @@ impl Driver {
             verified: None,
             announced: false,
             lost: false,
+            reached: None,
             readers: JoinSet::new(),
             video: None,
         }))
@@ -329,18 +359,19 @@ impl Driver {
     async fn remote_offer(&mut self, description: Description) -> Result<(), Failure> {
         let Description { generation, fingerprint, .. } = description;
         let ours = self.live.as_ref().is_some_and(|live| live.offering && live.generation == generation);
-        let repeated = self.live.as_ref().is_some_and(|live| live.generation == generation && live.remote.is_some());
+        let repeated = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation == generation && live.remote.is_some() && !live.offering);
         if generation < self.generation || (ours && !self.config.polite) || repeated {
             tracing::debug!(call = %self.config.label, generation, "an offer that came too late is passed over");
             return Ok(());
         }
         let examined = Self::examined(&description)?;
         self.enter(generation);
-        // Another certificate means another connection: the friend's node lost the old one, or ours has never begun.
-        let same = self.live.as_ref().is_some_and(|live| match live.remote {
-            Some(known) => known == fingerprint,
-            None => live.offering,
-        });
+        // Another certificate means another connection: the friend's node lost the old one. And a connection that has
+        // never had an answer is simply dropped: that is surer than rolling it back.
+        let same = self.live.as_ref().is_some_and(|live| live.remote == Some(fingerprint));
         if !same {
             self.fresh(generation).await?;
         }
@@ -453,10 +484,11 @@ impl Driver {
                     live.readers.spawn(inbound::read(self.shared.clone(), track));
                 }
             }
-            Happening::Connection(RTCPeerConnectionState::Connected)
-            | Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {
+            Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {
+                live.reached.get_or_insert_with(Instant::now);
                 self.connected().await;
             }
+            Happening::Connection(RTCPeerConnectionState::Connected) => self.connected().await,
             Happening::Connection(RTCPeerConnectionState::Failed) | Happening::Ice(RTCIceConnectionState::Failed) => {
                 self.path_lost().await;
             }
@@ -497,7 +529,7 @@ impl Driver {
     async fn path_lost(&mut self) {
         let Some(live) = &mut self.live else { return };
         if live.verified.is_none() {
-            let failure = self.no_path();
+            let failure = live.set_up_failure();
             self.fail(failure).await;
         } else if !std::mem::replace(&mut live.lost, true) {
             live.since = None;
@@ -505,19 +537,11 @@ impl Driver {
         }
     }
 
-    fn no_path(&self) -> Failure {
-        Failure::new(
-            FailureKind::NoPath,
-            "no media path to the friend was found within ten seconds: a firewall or both networks are in the way",
-        )
-    }
-
     /// webrtc's event loop has ended, which only we have not asked for.
     async fn stopped(&mut self) {
         let Some(live) = &self.live else { return };
-        // Before the path is up the one thing that ends it is a handshake with the wrong certificate.
-        let failure = if live.verified.is_none() && live.since.is_some() {
-            Failure::fingerprint()
+        let failure = if live.verified.is_none() && live.reached.is_some() {
+            live.set_up_failure()
         } else {
             Failure::new(FailureKind::Engine, "the media engine of the call stopped")
         };
@@ -653,7 +677,9 @@ impl Driver {
             self.connected().await;
         }
         let Some(live) = &mut self.live else { return };
-        if live.since.is_some_and(|since| now.saturating_duration_since(since) > SETUP) {
+        let waited = |since: Option<Instant>, limit| since.is_some_and(|at| now.saturating_duration_since(at) > limit);
+        let refused = live.verified.is_none() && waited(live.reached, HANDSHAKE) && live.wrong_certificate();
+        if waited(live.since, SETUP) || refused {
             self.path_lost().await;
             return;
         }

@@ -143,7 +143,7 @@ impl Side {
     }
 
     /// Another peer in place of this one, as after a restart of the node.
-    pub(super) async fn renew(&mut self) {
+    async fn renew(&mut self) {
         let to = self.to.lock().unwrap().clone().unwrap();
         let _ = self.handle.send(PeerCommand::Close);
         let mut other = Self::new(self.engine.clone(), self.config.participant);
@@ -228,8 +228,9 @@ impl Side {
         tokio::time::timeout(within, self.seat.as_mut().unwrap().rx.recv()).await.ok().flatten()
     }
 
-    async fn message(&mut self) -> MediaMessage {
-        self.maybe(DEADLINE).await.expect("a message in time")
+    async fn message(&mut self, end: tokio::time::Instant) -> MediaMessage {
+        let message = tokio::time::timeout_at(end, self.seat.as_mut().unwrap().rx.recv()).await;
+        message.expect("a message in time").expect("the seat lives")
     }
 
     /// The next frame; control messages before it are kept.
@@ -239,8 +240,9 @@ impl Side {
         {
             return frame;
         }
+        let end = tokio::time::Instant::now() + DEADLINE;
         loop {
-            match self.message().await {
+            match self.message(end).await {
                 MediaMessage::Frame(frame) => return frame,
                 control => self.held.push_back(control),
             }
@@ -266,8 +268,9 @@ impl Side {
                 return control;
             }
         }
+        let end = tokio::time::Instant::now() + DEADLINE;
         loop {
-            match self.message().await {
+            match self.message(end).await {
                 MediaMessage::Control(control) if fits(&control) => return control,
                 MediaMessage::Control(_) => {}
                 frame => self.held.push_back(frame),
@@ -282,7 +285,43 @@ impl Side {
     }
 }
 
+/// A path between two nodes that loses every n-th large packet.
+async fn lossy(every: usize, there: std::net::SocketAddr, back: std::net::SocketAddr) -> [std::net::SocketAddr; 2] {
+    let left = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let right = Arc::new(tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let addresses = [left.local_addr().unwrap(), right.local_addr().unwrap()];
+    for (from, out, to) in [(left.clone(), right.clone(), there), (right, left, back)] {
+        tokio::spawn(async move {
+            let (mut buffer, mut large) = (vec![0; 2048], 0_usize);
+            while let Ok((length, _)) = from.recv_from(&mut buffer).await {
+                large += usize::from(length > 600);
+                if length > 600 && large.is_multiple_of(every) {
+                    continue;
+                }
+                let _ = out.send_to(&buffer[..length], to).await;
+            }
+        });
+    }
+    addresses
+}
+
 impl Pair {
+    /// Connected over a path that loses every n-th large packet.
+    pub(super) async fn lossy(every: usize) -> Self {
+        let mut pair = Self::new().await;
+        let port = |side: &Side| std::net::SocketAddr::from(([127, 0, 0, 1], side.engine.port()));
+        let [left, right] = lossy(every, port(&pair.b), port(&pair.a)).await;
+        for (side, via) in [(&pair.a, right), (&pair.b, left)] {
+            side.tamper(move |description| {
+                description.candidates =
+                    vec![format!("candidate:1 1 udp 2130706431 127.0.0.1 {} typ host", via.port())];
+            });
+        }
+        pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
+        pair.connect().await;
+        pair
+    }
+
     pub(super) async fn new() -> Self {
         Self::with(engine().await, engine().await).await
     }
@@ -340,6 +379,18 @@ impl Pair {
                 assert!(!matches!(event, PeerEvent::Silent | PeerEvent::Failed(_)), "{event:?}");
             }
         }
+    }
+
+    /// Another peer at the second end, as after a restart of its node.
+    pub(super) async fn renew_b(&mut self) {
+        self.b.renew().await;
+        *self.a.to.lock().unwrap() = Some(self.b.handle.clone());
+    }
+
+    /// Drops every handle of both peers without a word.
+    pub(super) fn drop_handles(self) {
+        *self.a.to.lock().unwrap() = None;
+        *self.b.to.lock().unwrap() = None;
     }
 
     pub(super) async fn close(mut self) {
