@@ -102,10 +102,17 @@ impl Server {
 
     /// Stops listening, ends event streams and media sockets, lets requests under way finish for a moment, and removes
     /// the socket.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "the control server died");
         }
+    }
+}
+
+/// Without waiting for anybody.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }

@@ -104,9 +104,9 @@ pub(super) async fn blocked<H: Handle>(State(shared): State<Shared<H>>) -> Answe
 /// Lifts a block.
 #[utoipa::path(
     delete,
-    path = "/v1/blocked/{friend}",
+    path = "/v1/blocked/{id}",
     tag = "friends",
-    params(("friend" = String, Path, description = "Id of the blocked.")),
+    params(("id" = String, Path, description = "Id of the blocked.")),
     responses((status = 204, description = "Done."))
 )]
 pub(super) async fn unblock<H: Handle>(State(shared): State<Shared<H>>, Friend(friend): Friend) -> Answer<Done> {
@@ -128,9 +128,9 @@ pub(super) async fn requests<H: Handle>(State(shared): State<Shared<H>>) -> Answ
 /// Accepts, declines or blocks a request.
 #[utoipa::path(
     post,
-    path = "/v1/requests/{friend}",
+    path = "/v1/requests/{id}",
     tag = "friends",
-    params(("friend" = String, Path, description = "Id of the asker, or a unique beginning of it.")),
+    params(("id" = String, Path, description = "Id of the asker, or a unique beginning of it.")),
     request_body = RequestAnswer,
     responses((status = 204, description = "Done."))
 )]

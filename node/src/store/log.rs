@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use super::entry::{NAME_LEN, Name};
@@ -26,6 +27,8 @@ const MARK: &[u8] = b"\0mark";
 
 /// sled's own threads hold the lock for a moment after a database was dropped, and so does the kernel after a kill.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// A full store opens in 0.1 s; a slow disk may take a hundred times as long.
+const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -71,15 +74,16 @@ impl Log {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::Refused(error)),
             _ => {}
         }
-        let open = || {
-            let config = sled::Config::new().path(path).cache_capacity(CACHE).flush_every_ms(None);
+        let path = path.to_owned();
+        let open = move || {
+            let config = sled::Config::new().path(&path).cache_capacity(CACHE).flush_every_ms(None);
             let database = config.open()?;
             let tree = database.open_tree(TREE)?;
-            Ok(Self { database, tree, path: path.to_owned() })
+            Ok(Self { database, tree, path: path.clone() })
         };
         let give_up = Instant::now() + LOCK_PATIENCE;
         loop {
-            match guard(open).map_err(Failure::Damaged)?.map_err(sort) {
+            match watch(open.clone()).map_err(Failure::Damaged)?.map_err(sort) {
                 Err(Failure::InUse) if Instant::now() < give_up => std::thread::sleep(LOCK_PAUSE),
                 result => return result,
             }
@@ -87,9 +91,10 @@ impl Log {
     }
 
     pub(super) fn read(&self) -> Result<Contents, String> {
-        let read = || {
+        let tree = self.tree.clone();
+        let read = move || {
             let mut contents = Contents::default();
-            for item in &self.tree {
+            for item in &tree {
                 let (key, value) = item?;
                 if key.as_ref() == GENERATION {
                     contents.generation = value.as_ref().try_into().map_or(0, u64::from_be_bytes);
@@ -101,7 +106,7 @@ impl Log {
             }
             Ok::<_, sled::Error>(contents)
         };
-        guard(read)?.map_err(|error| error.to_string())
+        watch(read)?.map_err(|error| error.to_string())
     }
 
     /// Writes some entries (`None` removes one) and the generation, all or nothing, and waits until they are on the disk.
@@ -150,6 +155,14 @@ fn join(tree: Tree, name: &Name) -> Vec<u8> {
 fn split(key: &[u8]) -> Option<(Tree, Name)> {
     let (tree, name) = key.split_first()?;
     Some((Tree::from_byte(*tree)?, <[u8; NAME_LEN]>::try_from(name).ok()?))
+}
+
+/// The same, and an end of the waiting: damage could make sled walk in a circle. Its thread is given up then.
+fn watch<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (done, result) = sync_channel(1);
+    let run = move || drop(done.send(guard(work)));
+    std::thread::Builder::new().name("store-open".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+    result.recv_timeout(OPEN_PATIENCE).map_err(|_| "sled does not come to an end".to_owned())?
 }
 
 /// Turns a panic of sled into an error.

@@ -1,5 +1,7 @@
 //! The event stream: nothing is missed, and nobody is waited for.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use twocan_control::testing::sample_friend;
@@ -81,4 +83,17 @@ async fn a_slow_client_is_dropped_while_another_goes_on() {
     // The slow one finds its connection closed.
     let rest = read_all(&mut slow).await;
     assert!(rest.len() < 8 << 20);
+}
+
+#[tokio::test]
+async fn a_quiet_event_stream_outlives_every_deadline() {
+    let short = Duration::from_millis(50);
+    let bench = Bench::with(Limits { quick: short, slow: short, idle: short, stall: short, ..Limits::default() }).await;
+    let client = bench.client().await;
+    let mut events = client.events().await.unwrap();
+    assert!(matches!(events.next().await, Some(Event::Hello { .. })));
+    // Several times each of them: nothing is waited for, time has to pass.
+    tokio::time::sleep(10 * short).await;
+    bench.node.emit(&Event::Unlocked);
+    assert_eq!(soon("an event", events.next()).await, Some(Event::Unlocked));
 }

@@ -1,5 +1,7 @@
 //! The media socket: frames both ways, seats, and what happens to those who speak garbage.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
@@ -8,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use twocan_control::media::MAX_FRAME_LEN;
 use twocan_control::*;
+use twocan_node::control::Limits;
 
 use crate::support::{Bench, soon};
 
@@ -187,4 +190,19 @@ async fn raw_junk_after_the_upgrade_ends_the_socket() {
     let mut stream = socket.into_inner();
     let _ = stream.write_all(&[0xff; 4096]).await;
     soon("the seat to be free", far.tx.closed()).await;
+}
+
+#[tokio::test]
+async fn a_quiet_media_socket_outlives_every_deadline() {
+    let short = Duration::from_millis(50);
+    let limits = Limits { quick: short, slow: short, idle: short, stall: short, ..Limits::default() };
+    let bench = Bench::with(limits).await;
+    let client = bench.client().await;
+    let SeatedCall { call, seat } = call(&bench).await;
+    let mut near = client.media(&call.id, &seat).await.unwrap();
+    let far = bench.node.far_end(&call.id).unwrap();
+    tokio::time::sleep(10 * short).await;
+    let message = MediaMessage::Frame(frame(1, 100));
+    far.tx.send(message.clone()).await.unwrap();
+    assert_eq!(soon("a frame", near.rx.recv()).await, Some(message));
 }
