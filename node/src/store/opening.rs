@@ -67,7 +67,7 @@ impl Vault {
             log_trouble,
             snapshot_trouble: None,
         };
-        let vault = Self { dir: dir.to_owned(), sealer, state: Mutex::new(state) };
+        let vault = Self { dir: dir.to_owned(), sealer, state: Mutex::new(state), trouble: Mutex::new(None) };
         write_format(dir).unwrap_or_else(|error| tracing::warn!(%error, "the store's format could not be noted"));
         vault.settle(had_snapshot);
         Ok(Opened { vault, notices })
@@ -90,6 +90,7 @@ impl Vault {
         if !had_snapshot {
             self.write_snapshot(state);
         }
+        self.note_trouble(state);
     }
 }
 

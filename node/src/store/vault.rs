@@ -24,6 +24,8 @@ pub struct Vault {
     pub(super) dir: PathBuf,
     pub(super) sealer: Sealer,
     pub(super) state: Mutex<State>,
+    /// What [`Store::trouble`] says, apart: whoever asks must not wait for a write.
+    pub(super) trouble: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,13 @@ impl Vault {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is wrong with the disk at present.
+    pub(super) fn note_trouble(&self, state: &State) {
+        let reason = state.log_trouble.as_ref().or(state.snapshot_trouble.as_ref());
+        let tell = |reason| format!("The store cannot be written ({reason}): changes are kept in memory until it can.");
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = reason.map(tell);
     }
 
     /// Writes the snapshot of what the mirror holds.
@@ -160,6 +169,7 @@ impl Store for Vault {
         if precious || state.snapshot_trouble.is_some() {
             self.write_snapshot(state);
         }
+        self.note_trouble(state);
         let all_precious = plan.keys().all(|(tree, _)| tree.is_precious());
         match (&state.log_trouble, &state.snapshot_trouble) {
             // Sled has it, or the snapshot has all of it.
@@ -170,9 +180,7 @@ impl Store for Vault {
     }
 
     fn trouble(&self) -> Option<String> {
-        let state = self.lock();
-        let reason = state.log_trouble.as_ref().or(state.snapshot_trouble.as_ref())?;
-        Some(format!("The store cannot be written ({reason}): changes are kept in memory until it can."))
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
