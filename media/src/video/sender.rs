@@ -216,18 +216,25 @@ impl Worker {
         matches!(self.source, VideoSource::Camera(_))
     }
 
+    /// Pictures per second that are sent at most, and of how many that come one is sent for that.
+    fn rate(&self) -> (f64, u32) {
+        let most = f64::from(self.settings.fps.clamp(1, 60));
+        let known = self.open.as_ref().and_then(|open| open.format());
+        let thinned = known.map_or(1.0, |(_, _, comes)| (comes / most).round().max(1.0));
+        (known.map_or(most, |(_, _, comes)| comes / thinned), thinned as u32)
+    }
+
     /// All that can be done before the first picture is wanted.
     fn prepare(&mut self) -> Result<(), Error> {
         let mut size = (self.settings.width & !1, self.settings.height & !1);
-        let mut rate = f64::from(self.settings.fps.clamp(1, 60));
         if !self.camera() {
             let open = source::open(&self.source, &self.settings, Arc::clone(&self.waker))?;
-            if let Some((width, height, r)) = open.format() {
-                (size, rate) = (fit((width, height), size), r);
+            if let Some((width, height, _)) = open.format() {
+                size = fit((width, height), size);
             }
             self.open = Some(open);
         }
-        self.encoder = Some(Encoder::new(size, rate, self.settings.max_bitrate)?);
+        self.encoder = Some(Encoder::new(size, self.rate().0, self.settings.max_bitrate)?);
         Ok(())
     }
 
@@ -306,14 +313,13 @@ impl Worker {
         let started = now_ns();
         let limit = (self.settings.width & !1, self.settings.height & !1);
         let full = fit((picture.width(), picture.height()), limit);
-        let rate = f64::from(self.settings.fps.clamp(1, 60));
-        let rate = self.open.as_ref().and_then(|open| open.format()).map_or(rate, |(_, _, r)| r.min(rate));
+        let (rate, thinned) = self.rate();
         let bitrate = now.bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
         let step = self.ladder.choose(started, full, rate, bitrate);
         self.counted += 1;
         let size = if step.size == 1 { full } else { ((full.0 / step.size) & !1, (full.1 / step.size) & !1) };
         let rate = rate / f64::from(step.rate);
-        let left_out = !self.first && !self.counted.is_multiple_of(u64::from(step.rate));
+        let left_out = !self.first && !self.counted.is_multiple_of(u64::from(thinned * step.rate));
         {
             let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.captured += 1;

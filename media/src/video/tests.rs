@@ -230,3 +230,22 @@ fn a_file_that_ends_in_the_middle_is_told_once_and_the_sender_stays_usable() {
     assert!(error.contains("notes.txt is a text file"), "{error}");
     assert!(VideoSource::file(&folder.path().join("none")).unwrap_err().to_string().contains("no such file"));
 }
+
+#[test]
+fn a_file_of_twice_the_rate_is_thinned_and_a_large_one_made_smaller() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fast.y4m");
+    let mut file = b"YUV4MPEG2 W1280 H960 F60:1 C420\nFRAME\n".to_vec();
+    file.resize(file.len() + 1280 * 960 * 3 / 2, 128);
+    std::fs::write(&path, file).unwrap();
+    let (out, frames) = channel();
+    let sender = Sender::start(VideoSource::file(&path).unwrap(), Settings::default(), out).unwrap();
+    sender.set_on(true);
+    for _ in 0..5 {
+        frame(&frames);
+    }
+    let stats = sender.stats();
+    assert!((stats.frame_rate - 30.0).abs() < 1e-9);
+    assert_eq!((stats.width, stats.height), (480, 360));
+    assert!(stats.captured >= 2 * stats.sent - 1, "{stats:?}");
+}

@@ -1,0 +1,101 @@
+//! What is drawn, screen by screen. Each takes the model and says what the person wants done.
+
+mod call;
+mod dialogs;
+mod friend;
+mod home;
+mod side;
+mod trouble;
+
+use eframe::egui::{
+    self, Align2, Area, CentralPanel, Color32, CornerRadius, Frame, Id, Margin, Order, Panel, TextureHandle, Ui, Vec2,
+};
+
+use crate::model::{Model, Node};
+use crate::seat::Media;
+use crate::theme::Palette;
+use crate::worker::Command;
+
+pub use dialogs::Dialog;
+
+/// What the person is typing and looking at.
+#[derive(Debug, Default)]
+pub struct State {
+    /// A window above the others.
+    pub dialog: Option<Dialog>,
+    /// What stands in the search field.
+    pub search: String,
+    /// What stands in the passphrase field.
+    pub passphrase: String,
+    /// The address was copied (Unix ms).
+    pub copied_ms: Option<u64>,
+    /// A node is being started since (Unix ms).
+    pub starting_ms: Option<u64>,
+}
+
+/// What is given to look at.
+#[derive(Default)]
+pub struct View<'a> {
+    /// Unix time.
+    pub now_ms: u64,
+    /// The media of the call.
+    pub media: Option<&'a Media>,
+    /// The friend's picture.
+    pub remote: Option<TextureHandle>,
+    /// My own.
+    pub own: Option<TextureHandle>,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
+}
+
+/// Draws the whole window.
+pub fn show(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
+    let palette = Palette::of(ui);
+    let page = Frame::new().fill(palette.page).inner_margin(Margin::same(24));
+    if model.node != Node::Up {
+        CentralPanel::default().frame(page).show(ui, |ui| trouble::show(ui, model, state, view, commands));
+        toasts(ui, model);
+        return;
+    }
+    state.starting_ms = None;
+    let side = Frame::new().fill(palette.side).inner_margin(Margin::same(14));
+    Panel::left("side").exact_size(290.0).resizable(false).show_separator_line(false).frame(side).show(ui, |ui| {
+        side::show(ui, model, state, view, commands);
+    });
+    call::ringing(ui, model, commands);
+    CentralPanel::default().frame(page).show(ui, |ui| {
+        if model.current_call().is_some() {
+            call::show(ui, model, view, commands);
+        } else if model.selected().is_some() {
+            friend::show(ui, model, state, view, commands);
+        } else {
+            home::show(ui, model, state, view, commands);
+        }
+    });
+    dialogs::show(ui, state, commands);
+    toasts(ui, model);
+}
+
+/// Messages that go by themselves, at the bottom.
+fn toasts(ui: &Ui, model: &Model) {
+    let palette = Palette::of(ui);
+    let area = Area::new(Id::new("toasts")).order(Order::Foreground).interactable(false);
+    area.anchor(Align2::RIGHT_BOTTOM, Vec2::new(-20.0, -18.0)).show(ui.ctx(), |ui| {
+        for toast in model.toasts() {
+            let fill = if toast.bad { palette.bad } else { palette.good };
+            let frame =
+                Frame::new().fill(fill).corner_radius(CornerRadius::same(12)).inner_margin(Margin::symmetric(14, 9));
+            frame.show(ui, |ui| {
+                ui.set_max_width(380.0);
+                ui.label(egui::RichText::new(&toast.text).color(Color32::WHITE));
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

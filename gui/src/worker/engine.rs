@@ -1,0 +1,346 @@
+//! What runs inside of the worker's thread: connect, ask for the state, follow events, do commands; and again, when the
+//! node goes away.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
+use twocan_control::{
+    AnswerCall, CallId, CallUpdate, Code, Decline, Error, Event, FriendId, FriendUpdate, Handle, PlaceCall, Profile,
+    Result, SetAvailability, TakeSeat,
+};
+
+use super::{Command, Options, Wake};
+use crate::model::{Snapshot, Update};
+use crate::seat::{self, Live, Media};
+
+/// How often a node that is not there is looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the numbers of the status are asked for.
+const REFRESH: Duration = Duration::from_secs(5);
+/// `twocan up` must have started a node within this time.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The call whose sound is here.
+struct Running {
+    call: CallId,
+    media: Arc<Media>,
+    task: AbortHandle,
+}
+
+/// What commands share.
+#[derive(Clone)]
+struct Desk {
+    options: Options,
+    updates: mpsc::Sender<Update>,
+    wake: Wake,
+    live: Live,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+pub(super) struct Engine {
+    desk: Desk,
+}
+
+/// How a call is entered.
+enum Entry {
+    /// By calling this friend.
+    Place(FriendId),
+    /// By answering.
+    Answer(CallId),
+    /// By taking the sound of a running one here.
+    Join(CallId),
+}
+
+/// Why following a node ended.
+enum Left {
+    /// The window is gone.
+    Window,
+    /// The node is gone, or wants to be asked anew.
+    Node,
+}
+
+impl Engine {
+    pub(super) fn new(options: Options, updates: mpsc::Sender<Update>, wake: Wake, live: Live) -> Self {
+        Self { desk: Desk { options, updates, wake, live, running: Arc::default() } }
+    }
+
+    pub(super) async fn run<H, C, F>(self, connect: C, mut commands: mpsc::Receiver<Command>)
+    where
+        H: Handle,
+        C: Fn() -> F,
+        F: Future<Output = Result<H>>,
+    {
+        loop {
+            match connect().await {
+                Ok(node) => match self.follow(&node, &mut commands).await {
+                    Ok(Left::Window) => break,
+                    Ok(Left::Node) => continue,
+                    Err(error) => self.desk.tell(Update::Missing(error)).await,
+                },
+                Err(error) => self.desk.tell(Update::Missing(error)).await,
+            }
+            if self.without_node(&mut commands).await {
+                break;
+            }
+        }
+        self.desk.leave().await;
+    }
+
+    /// Waits a little, or until a command makes looking again worthwhile. True when the window is gone.
+    async fn without_node(&self, commands: &mut mpsc::Receiver<Command>) -> bool {
+        let pause = tokio::time::sleep(LOOK);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return false,
+                command = commands.recv() => match command {
+                    None => return true,
+                    Some(Command::StartNode) => {
+                        if let Err(error) = start_node(&self.desk.options.home).await {
+                            self.desk.tell(Update::Refused(error)).await;
+                        }
+                        return false;
+                    }
+                    Some(_) => {
+                        let error = Error::new(Code::NoNode, "your node does not run");
+                        self.desk.tell(Update::Refused(error)).await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn follow<H: Handle>(&self, node: &H, commands: &mut mpsc::Receiver<Command>) -> Result<Left> {
+        if node.status().await?.locked {
+            return self.locked(node, commands).await;
+        }
+        // Events first: what changes while the state is asked for is told after it.
+        let mut events = node.events().await?;
+        let snapshot = Snapshot {
+            identity: node.identity().await?,
+            status: node.status().await?,
+            friends: node.friends().await?,
+            requests: node.requests().await?,
+            calls: node.calls().await?,
+        };
+        self.desk.tell(Update::Connected(snapshot)).await;
+        let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    None | Some(Event::Stopping) => return Ok(Left::Node),
+                    Some(event) => self.desk.tell(Update::Event(event)).await,
+                },
+                command = commands.recv() => match command {
+                    None => return Ok(Left::Window),
+                    Some(command) => {
+                        let (desk, node) = (self.desk.clone(), node.clone());
+                        drop(tokio::spawn(async move { desk.execute(node, command).await }));
+                    }
+                },
+                _ = refresh.tick() => self.desk.refresh(node).await,
+            }
+        }
+    }
+
+    async fn locked<H: Handle>(&self, node: &H, commands: &mut mpsc::Receiver<Command>) -> Result<Left> {
+        self.desk.tell(Update::Locked).await;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {
+                    if !node.status().await?.locked {
+                        return Ok(Left::Node);
+                    }
+                }
+                command = commands.recv() => match command {
+                    None => return Ok(Left::Window),
+                    Some(Command::Unlock(passphrase)) => match node.unlock(passphrase).await {
+                        Ok(()) => return Ok(Left::Node),
+                        Err(error) => self.desk.tell(Update::Refused(error)).await,
+                    },
+                    Some(_) => {
+                        let error = Error::new(Code::Locked, "the node is locked; give its passphrase first");
+                        self.desk.tell(Update::Refused(error)).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Desk {
+    async fn tell(&self, update: Update) {
+        // Without a window there is nobody to tell.
+        drop(self.updates.send(update).await);
+        (self.wake)();
+    }
+
+    async fn refresh<H: Handle>(&self, node: &H) {
+        // If the node is gone the event stream says so.
+        if let (Ok(identity), Ok(status)) = (node.identity().await, node.status().await) {
+            self.tell(Update::Refreshed { identity, status }).await;
+        }
+    }
+
+    async fn execute<H: Handle>(&self, node: H, command: Command) {
+        if let Err(error) = self.attempt(node, command).await {
+            self.tell(Update::Refused(error)).await;
+        }
+    }
+
+    async fn attempt<H: Handle>(&self, node: H, command: Command) -> Result<()> {
+        match command {
+            Command::Call { friend, video } => self.take_part(&node, Entry::Place(friend), video).await,
+            Command::Answer { call, video } => self.take_part(&node, Entry::Answer(call), video).await,
+            Command::Join { call } => self.take_part(&node, Entry::Join(call), false).await,
+            Command::Decline { call } => node.decline_call(&call, Decline::default()).await,
+            Command::Hangup { call } => node.hangup(&call).await,
+            Command::Mute { call, muted } => {
+                if let Some(media) = self.media_of(&call).await {
+                    media.set_muted(muted);
+                }
+                node.update_call(&call, CallUpdate { muted: Some(muted), ..CallUpdate::default() }).await.map(drop)
+            }
+            Command::Video { call, on } => self.set_video(&node, &call, on).await,
+            Command::Hold { call, held } => {
+                node.update_call(&call, CallUpdate { held: Some(held), ..CallUpdate::default() }).await.map(drop)
+            }
+            Command::Add(add) => {
+                let friend = node.add_friend(add).await?;
+                self.tell(Update::Done(format!("{} is asked as soon as both of you are online", friend.name))).await;
+                Ok(())
+            }
+            Command::AnswerRequest { id, answer } => node.answer_request(&id, answer).await,
+            Command::Rename { friend, name } => {
+                node.update_friend(&friend, FriendUpdate { name: Some(name), verified: None }).await.map(drop)
+            }
+            Command::Verify { friend, verified } => {
+                node.update_friend(&friend, FriendUpdate { name: None, verified: Some(verified) }).await.map(drop)
+            }
+            Command::Remove { friend } => node.remove_friend(&friend).await,
+            Command::SetAvailability(availability) => node.set_availability(SetAvailability { availability }).await,
+            Command::SetName(name) => {
+                node.set_profile(Profile { name }).await?;
+                self.refresh(&node).await;
+                Ok(())
+            }
+            Command::Unlock(_) | Command::StartNode => Ok(()),
+        }
+    }
+
+    /// Opens the devices while the node works on the call, and joins the two.
+    async fn take_part<H: Handle>(&self, node: &H, entry: Entry, video: bool) -> Result<()> {
+        let (devices, wake) = (self.options.devices, Arc::clone(&self.wake));
+        // One call has the devices at a time.
+        self.leave().await;
+        let opening = tokio::task::spawn_blocking(move || Media::open(devices, video, wake));
+        let seated = match entry {
+            Entry::Place(friend) => node.place_call(PlaceCall { friend, video }).await?,
+            Entry::Answer(call) => node.answer_call(&call, AnswerCall { video }).await?,
+            Entry::Join(call) => node.take_seat(&call, TakeSeat::default()).await?,
+        };
+        let call = seated.call.id.clone();
+        let opened = opening.await.map_err(|_| Error::new(Code::Internal, "the devices cannot be opened"))?;
+        let (media, outgoing, trouble) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // A call without sound helps nobody; the refusal says why.
+                node.hangup(&call).await?;
+                return Err(error);
+            }
+        };
+        let media = Arc::new(media);
+        let mut running = self.running.lock().await;
+        let carrying = {
+            let (desk, node, media, call) = (self.clone(), node.clone(), Arc::clone(&media), call.clone());
+            async move {
+                let lost = seat::keep(node, call.clone(), seated.seat, media, outgoing, desk.updates.clone()).await;
+                if let Some(error) = lost {
+                    desk.tell(Update::Refused(error)).await;
+                }
+                desk.left(&call).await;
+            }
+        };
+        self.live.set(Some(Arc::clone(&media)));
+        let task = tokio::spawn(carrying).abort_handle();
+        *running = Some(Running { call: call.clone(), media, task });
+        drop(running);
+        self.tell(Update::Seat(Some(call))).await;
+        if let Some(trouble) = trouble {
+            self.tell(trouble).await;
+        }
+        Ok(())
+    }
+
+    async fn media_of(&self, call: &str) -> Option<Arc<Media>> {
+        let running = self.running.lock().await;
+        running.as_ref().filter(|running| running.call == call).map(|running| Arc::clone(&running.media))
+    }
+
+    async fn set_video<H: Handle>(&self, node: &H, call: &str, on: bool) -> Result<()> {
+        let mut on = on;
+        if let Some(media) = self.media_of(call).await {
+            let source = on.then(|| self.options.devices.camera());
+            let set = tokio::task::spawn_blocking(move || media.set_video(source)).await;
+            match set.map_err(|_| Error::new(Code::Internal, "the camera cannot be opened"))? {
+                Some(trouble) => {
+                    on = false;
+                    self.tell(trouble).await;
+                }
+                None => self.tell(Update::Device { part: "camera", trouble: None }).await,
+            }
+        }
+        node.update_call(call, CallUpdate { video: Some(on), ..CallUpdate::default() }).await.map(drop)
+    }
+
+    /// That call's media are over.
+    async fn left(&self, call: &str) {
+        let mut running = self.running.lock().await;
+        if running.as_ref().is_some_and(|running| running.call == call) {
+            self.live.set(None);
+            close(running.take());
+            drop(running);
+            self.tell(Update::Seat(None)).await;
+        }
+    }
+
+    /// Whatever call has its media here gives them up.
+    async fn leave(&self) {
+        let old = self.running.lock().await.take();
+        if let Some(old) = old {
+            old.task.abort();
+            self.live.set(None);
+            close(Some(old));
+            self.tell(Update::Seat(None)).await;
+        }
+    }
+}
+
+/// Closing devices waits for their threads, which is not for the runtime's thread.
+fn close(running: Option<Running>) {
+    drop(tokio::task::spawn_blocking(move || drop(running)));
+}
+
+/// Runs `twocan up`, which comes with this program.
+async fn start_node(home: &PathBuf) -> Result<()> {
+    let failed = |text: String| Error::new(Code::NoNode, text).hint("`twocan up` in a terminal says more");
+    let here = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
+    let program = here.with_file_name(format!("twocan{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        return Err(failed(format!("the program twocan is not where twocan-gui is ({})", program.display())));
+    }
+    let mut command = tokio::process::Command::new(program);
+    command.arg("up").env(twocan_control::paths::HOME_VARIABLE, home).stdin(std::process::Stdio::null());
+    let output = tokio::time::timeout(START_TIMEOUT, command.kill_on_drop(true).output()).await;
+    let output = output.map_err(|_| failed("the node does not start".into()))?.map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(said.trim().lines().next().unwrap_or("the node does not start").to_owned()))
+}
