@@ -192,7 +192,7 @@ fn hand_on(shared: &Shared, output: Output, beginning: &mut Beginning, restarted
         }));
     }
     if want_key {
-        shared.note_lossy(Note::NeedKeyFrame);
+        shared.note(Note::NeedKeyFrame);
     }
 }
 

@@ -139,7 +139,7 @@ fn ticks(time: Duration, rate: u32) -> u32 {
 /// NTP time: seconds since 1900 and their fraction in 32 bits each.
 fn ntp(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    ((since.as_secs() + 2_208_988_800) << 32) | (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000
+    ((since.as_secs() + 2_208_988_800) << 32) | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// Microseconds of an NTP time.
@@ -184,7 +184,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) 
                 Ok(MediaMessage::Control(control)) => out.control(control),
                 Err(number) => {
                     seat = None;
-                    out.shared.note(Note::SeatGone(number)).await;
+                    out.shared.note(Note::SeatGone(number));
                 }
             },
             () = tokio::time::sleep_until(out.next_burst), if !out.waiting.is_empty() => out.burst().await,
@@ -240,7 +240,7 @@ impl Outbound {
                 let payloads = h264::packetize(&frame.payload);
                 if payloads.len() + self.waiting.len() > MAX_WAITING {
                     // The picture is lost to the friend, who must not wait for a repair: ask the encoder at once.
-                    self.shared.note_lossy(Note::KeyFrameLost);
+                    self.shared.note(Note::KeyFrameLost);
                     return;
                 }
                 let timestamp = line.timestamp(now, &frame);
@@ -279,9 +279,9 @@ impl Outbound {
 
     fn control(&self, control: MediaControl) {
         match control {
-            MediaControl::NeedKeyFrame { stream: super::VIDEO_STREAM } => self.shared.note_lossy(Note::NeedKeyFrame),
+            MediaControl::NeedKeyFrame { stream: super::VIDEO_STREAM } => self.shared.note(Note::NeedKeyFrame),
             MediaControl::Playout { concealed, delay_ms } => {
-                self.shared.note_lossy(Note::Playout { concealed, delay_ms });
+                self.shared.note(Note::Playout { concealed, delay_ms });
             }
             // The rest goes the other way; from a client it means nothing.
             _ => {}

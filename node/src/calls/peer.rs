@@ -292,7 +292,7 @@ impl Shared {
     pub(super) fn deliver(&self, message: MediaMessage) {
         let need_key = lock(&self.seat).as_ref().is_some_and(|seat| seat.push(Instant::now(), message));
         if need_key {
-            self.note_lossy(Note::NeedKeyFrame);
+            self.note(Note::NeedKeyFrame);
         }
     }
 
@@ -300,7 +300,7 @@ impl Shared {
     pub(super) fn arrived(&self, _kind: MediaKind) {
         if !self.media_seen.load(Ordering::Relaxed) && self.ready.load(Ordering::Acquire) {
             self.media_seen.store(true, Ordering::Relaxed);
-            self.note_lossy(Note::FirstMedia);
+            self.note(Note::FirstMedia);
         }
     }
 
@@ -322,14 +322,9 @@ impl Shared {
         (us > 0).then(|| Duration::from_micros(us))
     }
 
-    /// Tells the peer's task; may be lost when it is far behind.
-    pub(super) fn note_lossy(&self, note: Note) {
+    /// Tells the peer's task; may be lost when that is far behind (it looks after the seat by itself, too).
+    pub(super) fn note(&self, note: Note) {
         let _ = self.notes.try_send(note);
-    }
-
-    /// Tells the peer's task.
-    pub(super) async fn note(&self, note: Note) {
-        let _ = self.notes.send(note).await;
     }
 
     fn set_flow(&self, flow: Flow) {

@@ -268,7 +268,7 @@ impl Session {
 
     /// Makes an offer and puts it in force; returns its SDP and the candidates.
     pub(super) async fn offer(&mut self, restart: bool) -> Result<(String, Vec<String>), SessionError> {
-        let options = restart.then(|| RTCOfferOptions { ice_restart: true });
+        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
         let offer = self.connection.create_offer(options).await?;
         self.put_in_force(offer).await
     }

@@ -228,6 +228,22 @@ async fn garbage_at_the_port_does_not_disturb_the_call() {
 }
 
 #[tokio::test]
+async fn a_port_on_all_addresses_of_the_machine_finds_its_way() {
+    let bind = |text: &str| EngineConfig { bind: text.parse().unwrap(), loopback: false };
+    for (first, second) in [("[::]:0", "0.0.0.0:0"), ("0.0.0.0:0", "127.0.0.1:0"), ("[::]:0", "[::]:0")] {
+        let (first, second) = (Engine::start(bind(first)).await.unwrap(), Engine::start(bind(second)).await.unwrap());
+        let mut pair = Pair::with(first, second).await;
+        pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
+        pair.connect().await;
+        pair.open(OPEN);
+        pair.audio_passes(1).await;
+        pair.a.command(PeerCommand::Offer { generation: 2, kind: OfferKind::Restart });
+        pair.connect().await;
+        pair.audio_passes(2).await;
+    }
+}
+
+#[tokio::test]
 async fn four_calls_share_one_port() {
     let hub = engine().await;
     let mut calls = Vec::new();

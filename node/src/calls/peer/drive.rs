@@ -475,13 +475,15 @@ impl Driver {
             Happening::Track(track) => {
                 if live.readers.len() < MAX_TRACKS {
                     let video = track.kind().await == RtpCodecKind::Video;
-                    if let Some(&ssrc) = track.ssrcs().await.first() {
-                        self.measure.source(if video { VIDEO_STREAM } else { AUDIO_STREAM }, ssrc);
-                    }
+                    let stream = if video { VIDEO_STREAM } else { AUDIO_STREAM };
+                    let ssrc = track.ssrcs().await.first().copied();
                     if video {
                         live.video = Some(track.clone());
                     }
                     live.readers.spawn(inbound::read(self.shared.clone(), track));
+                    if let Some(clock) = ssrc.and_then(|ssrc| self.measure.source(stream, ssrc)) {
+                        self.push(clock);
+                    }
                 }
             }
             Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {

@@ -1,6 +1,6 @@
 //! The numbers of a call's path, from counters and reports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_control::friend::LinkPath;
@@ -31,6 +31,8 @@ pub(super) struct Measure {
     candidates: Option<String>,
     /// The friend's SSRCs, by stream.
     clocks: [Option<u32>; 2],
+    /// Clocks of streams that have not shown themselves yet: a report may overtake the news of its stream.
+    early: VecDeque<(u32, u64, u32)>,
 }
 
 impl Measure {
@@ -44,6 +46,7 @@ impl Measure {
             path: None,
             candidates: None,
             clocks: [None; 2],
+            early: VecDeque::new(),
         }
     }
 
@@ -52,11 +55,12 @@ impl Measure {
         self.candidates = Some(candidates);
     }
 
-    /// The friend's SSRC of a stream, so that its clock can be told from the other's.
-    pub(super) fn source(&mut self, stream: u16, ssrc: u32) {
-        if let Some(clock) = self.clocks.get_mut(usize::from(stream.saturating_sub(AUDIO_STREAM))) {
-            *clock = Some(ssrc);
-        }
+    /// The friend's SSRC of a stream, so that its clock can be told from the other's; gives the clock if it has come.
+    pub(super) fn source(&mut self, stream: u16, ssrc: u32) -> Option<MediaControl> {
+        *self.clocks.get_mut(usize::from(stream.saturating_sub(AUDIO_STREAM)))? = Some(ssrc);
+        let at = self.early.iter().rposition(|(of, ..)| *of == ssrc)?;
+        let (_, ntp, rtp) = self.early.remove(at)?;
+        Some(clock(stream, ntp, rtp))
     }
 
     /// Takes a report; one about the friend's clock is for the client.
@@ -70,9 +74,14 @@ impl Measure {
                 None
             }
             Report::Sender { ssrc, ntp, rtp } => {
-                let at = self.clocks.iter().position(|known| *known == Some(ssrc))?;
-                let stream = [AUDIO_STREAM, VIDEO_STREAM][at];
-                Some(MediaControl::Clock { stream, timestamp: rtp, sender_us: ntp_us(ntp) })
+                let Some(at) = self.clocks.iter().position(|known| *known == Some(ssrc)) else {
+                    if self.early.len() >= MAX_STREAMS {
+                        self.early.pop_front();
+                    }
+                    self.early.push_back((ssrc, ntp, rtp));
+                    return None;
+                };
+                Some(clock([AUDIO_STREAM, VIDEO_STREAM][at], ntp, rtp))
             }
         }
     }
@@ -124,6 +133,10 @@ impl Measure {
     }
 }
 
+fn clock(stream: u16, ntp: u64, rtp: u32) -> MediaControl {
+    MediaControl::Clock { stream, timestamp: rtp, sender_us: ntp_us(ntp) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +159,12 @@ mod tests {
         measure.source(VIDEO_STREAM, 7);
         let told = measure.report(Report::Sender { ssrc: 7, ntp: 3 << 32, rtp: 5 });
         assert_eq!(told, Some(MediaControl::Clock { stream: VIDEO_STREAM, timestamp: 5, sender_us: 3_000_000 }));
-        assert_eq!(measure.report(Report::Sender { ssrc: 8, ntp: 0, rtp: 0 }), None);
+        for ssrc in 100..200 {
+            assert_eq!(measure.report(Report::Sender { ssrc, ntp: 1 << 32, rtp: ssrc }), None);
+        }
+        assert_eq!(measure.early.len(), MAX_STREAMS);
+        let late = measure.source(AUDIO_STREAM, 199);
+        assert_eq!(late, Some(MediaControl::Clock { stream: AUDIO_STREAM, timestamp: 199, sender_us: 1_000_000 }));
         for ssrc in 0..100 {
             measure.report(Report::Receiver { ssrc, lost: 0.5 });
         }
