@@ -316,10 +316,10 @@ impl Worker {
         let (rate, thinned) = self.rate();
         let bitrate = now.bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
         let step = self.ladder.choose(started, full, rate, bitrate);
-        self.counted += 1;
+        self.counted = if self.first { 0 } else { self.counted + 1 };
         let size = if step.size == 1 { full } else { ((full.0 / step.size) & !1, (full.1 / step.size) & !1) };
         let rate = rate / f64::from(step.rate);
-        let left_out = !self.first && !self.counted.is_multiple_of(u64::from(thinned * step.rate));
+        let left_out = !self.counted.is_multiple_of(u64::from(thinned * step.rate));
         {
             let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.captured += 1;
