@@ -1,0 +1,288 @@
+//! How a peer comes to a path: descriptions by generation, candidates in their order, and what webrtc tells of them.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::task::JoinSet;
+use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
+
+use super::{AHEAD, Driver, Live, MAX_TRACKS};
+use crate::calls::candidate::{Candidate, Kind};
+use crate::calls::outbound::Input;
+use crate::calls::peer::{Connected, Failure, FailureKind, OfferKind, PeerEvent, path_to};
+use crate::calls::session::{Happening, Session, SessionError};
+use crate::calls::{
+    AUDIO_STREAM, Description, DescriptionError, DescriptionKind, MAX_CANDIDATES, VIDEO_STREAM, inbound, sdp,
+};
+
+impl Driver {
+    // ---- descriptions ----
+
+    async fn fresh(&mut self, generation: u32) -> Result<&mut Live, Failure> {
+        self.teardown().await;
+        let loopback = self.loopback();
+        let session = Session::new(self.engine.clone(), loopback).await?;
+        Ok(self.live.insert(Live {
+            session,
+            generation,
+            offering: false,
+            remote: None,
+            since: None,
+            verified: None,
+            announced: false,
+            lost: false,
+            reached: None,
+            readers: JoinSet::new(),
+            video: None,
+        }))
+    }
+
+    fn loopback(&self) -> bool {
+        self.config.loopback || self.engine.loopback()
+    }
+
+    /// A new generation begins: older candidates are worthless.
+    fn enter(&mut self, generation: u32) {
+        self.generation = generation;
+        self.taken = 0;
+        self.early.retain(|of, _| *of >= generation);
+    }
+
+    pub(super) async fn offer(&mut self, generation: u32, kind: OfferKind) -> Result<(), Failure> {
+        if generation < self.generation {
+            tracing::warn!(call = %self.config.label, generation, "an offer of an old generation was asked for");
+            return Ok(());
+        }
+        self.enter(generation);
+        let restart = kind == OfferKind::Restart && self.live.as_ref().is_some_and(|live| live.remote.is_some());
+        if !restart {
+            self.fresh(generation).await?;
+        }
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if live.offering {
+            // An offer that was never answered makes way for this one.
+            live.session.roll_back().await?;
+        }
+        let (sdp, candidates) = live.session.offer(restart).await?;
+        (live.generation, live.offering, live.since, live.announced) = (generation, true, None, false);
+        self.local(DescriptionKind::Offer, sdp, candidates).await;
+        Ok(())
+    }
+
+    async fn local(&self, kind: DescriptionKind, sdp: String, candidates: Vec<String>) {
+        let Some(live) = &self.live else { return };
+        let fingerprint = live.session.own_fingerprint();
+        let generation = live.generation;
+        self.tell(PeerEvent::Local(Description { kind, generation, sdp, fingerprint, candidates })).await;
+    }
+
+    /// A friend's description, examined.
+    fn examined(description: &Description) -> Result<String, Failure> {
+        let examined = sdp::examined(&description.sdp)?;
+        if sdp::fingerprint(&examined)? != description.fingerprint {
+            return Err(DescriptionError::Fingerprint.into());
+        }
+        Ok(examined)
+    }
+
+    pub(super) async fn remote_offer(&mut self, description: Description) -> Result<(), Failure> {
+        let Description { generation, fingerprint, .. } = description;
+        let ours = self.live.as_ref().is_some_and(|live| live.offering && live.generation == generation);
+        let repeated = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation == generation && live.remote.is_some() && !live.offering);
+        if generation < self.generation || (ours && !self.config.polite) || repeated {
+            tracing::debug!(call = %self.config.label, generation, "an offer that came too late is passed over");
+            return Ok(());
+        }
+        let examined = Self::examined(&description)?;
+        self.enter(generation);
+        // Another certificate means another connection: the friend's node lost the old one. And a connection that has
+        // never had an answer is simply dropped: that is surer than rolling it back.
+        let same = self.live.as_ref().is_some_and(|live| live.remote == Some(fingerprint));
+        if !same {
+            self.fresh(generation).await?;
+        }
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if std::mem::take(&mut live.offering) {
+            live.session.roll_back().await?;
+        }
+        let (sdp, candidates) = live.session.answer(examined).await?;
+        (live.generation, live.remote) = (generation, Some(fingerprint));
+        self.complete().await;
+        self.local(DescriptionKind::Answer, sdp, candidates).await;
+        self.candidates(generation, description.candidates).await;
+        self.release_early().await;
+        Ok(())
+    }
+
+    pub(super) async fn remote_answer(&mut self, description: Description) -> Result<(), Failure> {
+        let Description { generation, fingerprint, .. } = description;
+        let Some(live) = self.live.as_mut().filter(|live| live.offering && live.generation == generation) else {
+            tracing::debug!(call = %self.config.label, generation, "an answer that nobody waits for is passed over");
+            return Ok(());
+        };
+        let examined = Self::examined(&description)?;
+        if live.remote.is_some_and(|known| known != fingerprint) {
+            self.tell(PeerEvent::NeedsRebuild).await;
+            return Ok(());
+        }
+        live.session.accept(examined).await?;
+        (live.offering, live.remote) = (false, Some(fingerprint));
+        self.complete().await;
+        self.candidates(generation, description.candidates).await;
+        self.release_early().await;
+        Ok(())
+    }
+
+    /// Both descriptions are in force: the search for a path begins.
+    async fn complete(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        (live.since, live.announced, live.lost) = (Some(Instant::now()), false, false);
+        let (audio, video) = (live.session.out_audio().await, live.session.out_video().await);
+        let accepted = video.is_some();
+        let _ = self.inputs.send(Input::Wire { audio, video }).await;
+        if accepted != self.video_accepted {
+            self.video_accepted = accepted;
+            self.describe_streams();
+        }
+    }
+
+    // ---- candidates ----
+
+    pub(super) async fn candidates(&mut self, generation: u32, list: Vec<String>) {
+        let ready = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation == generation && !live.offering && live.remote.is_some());
+        if !ready {
+            if generation >= self.generation && generation - self.generation <= AHEAD {
+                let held = self.early.entry(generation).or_default();
+                let room = MAX_CANDIDATES.saturating_sub(held.len());
+                held.extend(list.into_iter().take(room));
+            }
+            return;
+        }
+        let loopback = self.loopback();
+        for line in list {
+            if self.taken >= MAX_CANDIDATES {
+                tracing::debug!(call = %self.config.label, "more candidates than are taken");
+                break;
+            }
+            self.taken += 1;
+            let Some(live) = &self.live else { return };
+            match Candidate::parse(&line).and_then(|candidate| candidate.examine(loopback)) {
+                Ok(candidate) => {
+                    if let Err(error) = live.session.add_candidate(&candidate).await {
+                        tracing::debug!(call = %self.config.label, "a candidate was not taken: {error}");
+                    }
+                }
+                Err(refusal) => tracing::debug!(call = %self.config.label, "a candidate was refused: {refusal}"),
+            }
+        }
+    }
+
+    async fn release_early(&mut self) {
+        if let Some(list) = self.early.remove(&self.generation) {
+            self.candidates(self.generation, list).await;
+        }
+    }
+
+    // ---- what webrtc tells ----
+
+    pub(super) async fn happening(&mut self, happening: Happening) {
+        let Some(live) = &mut self.live else { return };
+        match happening {
+            Happening::Candidate(line) => {
+                if let Some(line) = live.session.rewritten(&line) {
+                    let event = PeerEvent::Candidates { generation: live.generation, list: vec![line] };
+                    self.tell(event).await;
+                }
+            }
+            Happening::Gathered => {}
+            Happening::Track(track) => {
+                if live.readers.len() < MAX_TRACKS {
+                    let video = track.kind().await == RtpCodecKind::Video;
+                    let stream = if video { VIDEO_STREAM } else { AUDIO_STREAM };
+                    let ssrc = track.ssrcs().await.first().copied();
+                    if video {
+                        live.video = Some(track.clone());
+                    }
+                    live.readers.spawn(inbound::read(self.shared.clone(), track));
+                    if let Some(clock) = ssrc.and_then(|ssrc| self.measure.source(stream, ssrc)) {
+                        self.push(clock);
+                    }
+                }
+            }
+            Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {
+                live.reached.get_or_insert_with(Instant::now);
+                self.connected().await;
+            }
+            Happening::Connection(RTCPeerConnectionState::Connected) => self.connected().await,
+            Happening::Connection(RTCPeerConnectionState::Failed) | Happening::Ice(RTCIceConnectionState::Failed) => {
+                self.path_lost().await;
+            }
+            Happening::Connection(_) | Happening::Ice(_) => {}
+        }
+    }
+
+    /// Looks whether the path is up, and whether it ends where it should.
+    pub(super) async fn connected(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let (Some(expected), Some(since)) = (live.remote, live.since) else { return };
+        let Some(presented) = live.session.presented().await else { return };
+        if presented != expected {
+            self.fail(Failure::fingerprint()).await;
+            return;
+        }
+        let Some(chosen) = live.session.chosen().await else { return };
+        let first = live.verified.is_none();
+        live.verified.get_or_insert_with(Instant::now);
+        live.since = None;
+        live.lost = false;
+        self.shared.ready.store(true, Ordering::Release);
+        if std::mem::replace(&mut live.announced, true) {
+            return;
+        }
+        let relayed = [chosen.local, chosen.remote].contains(&Kind::Relay);
+        let connected = Connected {
+            generation: live.generation,
+            path: path_to(chosen.remote_ip, relayed),
+            candidates: format!("{}/{}", chosen.local.word(), chosen.remote.word()),
+            took: since.elapsed(),
+        };
+        self.measure.path(connected.path, connected.candidates.clone());
+        tracing::debug!(call = %self.config.label, first, took = ?connected.took, "call path is up");
+        self.tell(PeerEvent::Connected(connected)).await;
+    }
+
+    pub(super) async fn path_lost(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if live.verified.is_none() {
+            let failure = live.set_up_failure();
+            self.fail(failure).await;
+        } else if !std::mem::replace(&mut live.lost, true) {
+            live.since = None;
+            self.tell(PeerEvent::PathLost).await;
+        }
+    }
+
+    /// webrtc's event loop has ended, which only we have not asked for.
+    pub(super) async fn stopped(&mut self) {
+        let Some(live) = &self.live else { return };
+        let failure = if live.verified.is_none() && live.reached.is_some() {
+            live.set_up_failure()
+        } else {
+            Failure::new(FailureKind::Engine, "the media engine of the call stopped")
+        };
+        self.fail(failure).await;
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        Self::new(FailureKind::Engine, error.to_string())
+    }
+}
