@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
-use twocan_control::{Client, Event, Handle, Status, paths};
+use twocan_control::{Client, Code, Event, Handle, Status, paths};
 use twocan_media::now_ns;
 
 use super::diary::Diary;
@@ -129,6 +129,21 @@ impl Node {
         Ok(since(self.started_ns, at))
     }
 
+    /// Waits until the node knows who it is: its API answers a little earlier.
+    ///
+    /// # Errors
+    /// It does not come so far.
+    pub async fn running(&self) -> Result<(), Failure> {
+        let begin = Instant::now();
+        loop {
+            match self.client.identity().await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.code == Code::NoNode && begin.elapsed() < START => sleep(POLL).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Waits until a DHT peer is connected.
     ///
     /// # Errors
@@ -175,6 +190,8 @@ impl Node {
             Event::Friend { friend: known } => (known.id == friend && known.online).then_some(()),
             _ => None,
         };
+        // A node whose API answers may still be reading its friends.
+        self.running().await?;
         if self.client.friends().await?.iter().any(|known| known.id == friend && known.online) {
             // It may have been told already: then the diary knows since when.
             return Ok(self.diary.find(pick).map_or_else(now_ns, |((), at)| at));
