@@ -21,8 +21,10 @@ use twocan_protocol::{
 
 /// Storing nodes keep a record for three hours; it is renewed well before.
 const RENEW: Duration = Duration::from_secs(8100);
-/// A place that is not due is looked at this long after it was last seen: do the others still have it?
+/// A place with few holders is looked at this long after it was last seen: do the others still have it?
 const CHECK: Duration = Duration::from_secs(2700);
+/// With so many holders a record outlives what happens in two hours, and is not looked at.
+const MANY: u32 = 10;
 /// Changes of addresses come in bunches: one put for all.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Between two puts of one place for changed addresses.
@@ -156,6 +158,8 @@ pub(super) enum Outcome {
         sequence: u64,
         /// Which version of the body it holds.
         version: u64,
+        /// Nodes that took it.
+        holders: u32,
         /// Read back from another node.
         confirmed: bool,
     },
@@ -324,7 +328,7 @@ impl Plan {
         let Some(place) = self.places.get_mut(id) else { return };
         place.running = false;
         match outcome {
-            Outcome::Put { sequence, version: put, confirmed } => {
+            Outcome::Put { sequence, version: put, holders, confirmed } => {
                 place.sequence = place.sequence.max(sequence);
                 place.put = Some((now, put));
                 place.confirmed = confirmed;
@@ -332,7 +336,7 @@ impl Plan {
                 place.due = if put != version {
                     now + SETTLE
                 } else if confirmed {
-                    now + CHECK
+                    now + if holders < MANY { CHECK } else { RENEW }
                 } else {
                     now + back_off(place.failures)
                 };
@@ -408,7 +412,7 @@ mod tests {
         Slot::Contact { root: Arc::new(root), token }
     }
 
-    /// Runs a plan for `hours` in steps of a minute, every job succeeding, and returns the jobs with their hour.
+    /// Runs a plan for `hours` in steps of a minute, every job succeeding, and returns the jobs with their minute.
     fn run(slots: Vec<Slot>, hours: u64) -> Vec<(u64, PlaceId, Job)> {
         let mut rng = StdRng::seed_from_u64(7);
         let (start, start_ms) = (Instant::now(), 1_800_000_000_000);
@@ -420,11 +424,11 @@ mod tests {
             plan.turn(now, unix_ms, &mut rng);
             for (id, job) in plan.due(now) {
                 let outcome = match job {
-                    Job::Put => Outcome::Put { sequence: unix_ms, version: 0, confirmed: true },
+                    Job::Put => Outcome::Put { sequence: unix_ms, version: 0, holders: 3, confirmed: true },
                     Job::Check => Outcome::Present,
                 };
                 plan.finished(&id, outcome, now);
-                done.push((minute / 60, id, job));
+                done.push((minute, id, job));
             }
         }
         done
@@ -445,10 +449,27 @@ mod tests {
     }
 
     #[test]
+    fn only_records_with_few_holders_are_looked_at_between_puts() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (now, unix_ms) = (Instant::now(), 1_800_000_000_000);
+        let pause = |holders| {
+            let mut plan = Plan::default();
+            plan.set_slots(vec![contact()], now, unix_ms, &mut rng);
+            let jobs = plan.due(now);
+            plan.finished(&jobs[0].0, Outcome::Put { sequence: 1, version: 0, holders, confirmed: true }, now);
+            plan.places[&jobs[0].0].due - now
+        };
+        assert_eq!([2, 20].map(pause), [CHECK, RENEW]);
+    }
+
+    #[test]
     fn a_contact_slot_is_renewed_before_storing_nodes_forget_it() {
-        let puts: Vec<u64> =
-            run(vec![contact()], 24).into_iter().filter(|(.., job)| *job == Job::Put).map(|(hour, ..)| hour).collect();
-        assert!(puts.windows(2).all(|pair| pair[1] - pair[0] <= 2), "{puts:?}");
+        let puts: Vec<u64> = run(vec![contact()], 24)
+            .into_iter()
+            .filter(|(.., job)| *job == Job::Put)
+            .map(|(minute, ..)| minute)
+            .collect();
+        assert!(puts.windows(2).all(|pair| pair[1] - pair[0] < 170), "{puts:?}");
         assert!(puts.len() <= 16, "{puts:?}");
     }
 
@@ -468,10 +489,10 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         let (now, unix_ms) = (Instant::now(), 1_800_000_000_000);
         let mut plan = Plan::default();
-        plan.set_slots(vec![presence()], now, unix_ms, &mut rng);
+        plan.set_slots(vec![contact()], now, unix_ms, &mut rng);
         let jobs = plan.due(now);
         assert_eq!(jobs.len(), 1);
-        plan.finished(&jobs[0].0, Outcome::Put { sequence: 1, version: 0, confirmed: true }, now);
+        plan.finished(&jobs[0].0, Outcome::Put { sequence: 1, version: 0, holders: 3, confirmed: true }, now);
         assert_eq!(plan.status(), Status { wanted: 1, published: 1, confirmed: 1 });
         plan.set_version(1, now);
         plan.set_version(2, now);
@@ -486,7 +507,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         let mut now = Instant::now();
         let mut plan = Plan::default();
-        plan.set_slots(vec![presence()], now, 1_800_000_000_000, &mut rng);
+        plan.set_slots(vec![contact()], now, 1_800_000_000_000, &mut rng);
         let mut pauses = Vec::new();
         for _ in 0..6 {
             let jobs = plan.due(now);

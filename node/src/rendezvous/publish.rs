@@ -321,7 +321,7 @@ impl Work {
                 if confirmed && !stale.is_empty() {
                     let _ = self.swarm.put_to(self.key, value, stale).await;
                 }
-                Outcome::Put { sequence, version, confirmed }
+                Outcome::Put { sequence, version, holders, confirmed }
             }
         }
     }

@@ -87,7 +87,7 @@ impl Actor {
         let usable: Vec<Multiaddr> = addresses
             .iter()
             .filter_map(|text| text.parse::<Multiaddr>().ok())
-            .filter(|address| is_dialable(address))
+            .filter(is_dialable)
             // Another machine's loopback address means us, unless we live on loopback alone.
             .filter(|address| {
                 scope_of(address) != Some(Scope::Loopback) || own.is_none_or(|own| own == Scope::Loopback)
@@ -169,7 +169,9 @@ impl Actor {
                 self.connections.dialling.insert(id, reply);
             }
             Err(error) => {
-                let _ = reply.try_send(Err(to_dial_error(&error)));
+                let reason = to_dial_error(&error);
+                tracing::debug!(connection = %id, %reason, "dial refused");
+                let _ = reply.try_send(Err(reason));
             }
         }
     }
