@@ -293,8 +293,8 @@ fn damaged_streams_never_panic_and_a_key_frame_always_heals() {
         for frame in &frames[..=good] {
             assert!(matches!(decoder.decode(&frame.payload), Ok(Some(_))), "round {round}");
         }
-        for next in good + 1..good + 4 {
-            let mut unit = frames[next].payload.clone();
+        for frame in &frames[good + 1..good + 4] {
+            let mut unit = frame.payload.clone();
             for _ in 0..1 + dice.next(8) {
                 // Half of it in the headers.
                 let room = if dice.next(2) == 0 { unit.len().min(40) } else { unit.len() };
