@@ -204,7 +204,7 @@ impl Service {
                 link::Output::Refused(message, refusal) => {
                     tracing::info!("a message to {} was not taken: {refusal}", root.short());
                     if let Message::Call(message) = message {
-                        self.calls_input(call::Input::HangUp(message.call));
+                        self.calls_input(call::Input::Undelivered(root, message));
                     }
                 }
             }
@@ -246,13 +246,14 @@ impl Service {
 
     /// Closes a link for good and forgets its session.
     pub(super) fn drop_link(&mut self, root: RootPublic) {
+        // Calls first: what they say still goes over the link.
+        self.calls_input(call::Input::FriendGone(root));
         if self.sessions.contains_key(&root) {
             self.session_input(root, link::Input::Close(ByeReason::Removed));
             self.sessions.remove(&root);
         }
         self.friendships.remove(&root);
         self.whereabouts.remove(&root);
-        self.calls_input(call::Input::FriendGone(root));
     }
 
     pub(super) fn close_sessions(&mut self) {
