@@ -1,11 +1,11 @@
 //! The local API, in process: each operation runs on the service's task, or waits aside where it takes long.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::BoxStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
@@ -28,14 +28,16 @@ struct Shared {
     began: Instant,
     emitter: Emitter,
     stop: CancellationToken,
-    stage: Mutex<Stage>,
+    stage: watch::Sender<Stage>,
 }
 
+#[derive(Clone, Default)]
 enum Stage {
-    /// On the way up.
+    /// On the way up: whoever asks waits.
+    #[default]
     Starting,
     /// The keys are under a passphrase.
-    Locked(Arc<tokio::sync::Mutex<Unlocker>>),
+    Locked(Arc<Mutex<Unlocker>>),
     /// The service runs.
     Running(mpsc::Sender<Request>),
 }
@@ -49,17 +51,17 @@ pub struct Handle {
 impl Handle {
     /// A handle of a node that is still starting.
     pub fn new(home: PathBuf, began: Instant, emitter: Emitter, stop: CancellationToken) -> Self {
-        Self { shared: Arc::new(Shared { home, began, emitter, stop, stage: Mutex::new(Stage::Starting) }) }
+        Self { shared: Arc::new(Shared { home, began, emitter, stop, stage: watch::Sender::default() }) }
     }
 
     /// The node waits for a passphrase.
     pub fn locked(&self, unlocker: Unlocker) {
-        *self.stage() = Stage::Locked(Arc::new(tokio::sync::Mutex::new(unlocker)));
+        self.shared.stage.send_replace(Stage::Locked(Arc::new(Mutex::new(unlocker))));
     }
 
     /// The service runs.
     pub(crate) fn running(&self, requests: mpsc::Sender<Request>) {
-        *self.stage() = Stage::Running(requests);
+        self.shared.stage.send_replace(Stage::Running(requests));
     }
 
     /// Milliseconds since the process began.
@@ -67,8 +69,14 @@ impl Handle {
         self.shared.began.elapsed().as_secs_f64() * 1000.0
     }
 
-    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
-        self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the node is past starting. (The server gives each request a deadline.)
+    async fn stage(&self) -> Result<Stage> {
+        let mut stage = self.shared.stage.subscribe();
+        let known = stage.wait_for(|stage| !matches!(stage, Stage::Starting));
+        tokio::select! {
+            stage = known => stage.map(|stage| stage.clone()).map_err(|_| stopping()),
+            () = self.shared.stop.cancelled() => Err(stopping()),
+        }
     }
 
     /// Runs something on the service's task.
@@ -77,12 +85,11 @@ impl Handle {
         T: Send + 'static,
         F: FnOnce(&mut Service) -> Result<T> + Send + 'static,
     {
-        let requests = match &*self.stage() {
-            Stage::Running(requests) => requests.clone(),
-            Stage::Locked(_) => {
+        let requests = match self.stage().await? {
+            Stage::Running(requests) => requests,
+            Stage::Locked(_) | Stage::Starting => {
                 return Err(Error::new(Code::Locked, "the node is locked").hint("open it with `twocan unlock`"));
             }
-            Stage::Starting => return Err(starting()),
         };
         let (reply, answer) = oneshot::channel();
         let request: Request = Box::new(move |service| {
@@ -116,10 +123,6 @@ impl Handle {
     }
 }
 
-fn starting() -> Error {
-    Error::new(Code::NoNode, "the node is still starting").hint("try again in a moment")
-}
-
 fn stopping() -> Error {
     Error::new(Code::NoNode, "the node is stopping").hint("start it again with `twocan up`")
 }
@@ -133,7 +136,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
 
 impl twocan_control::Handle for Handle {
     async fn status(&self) -> Result<Status> {
-        let locked = match &*self.stage() {
+        let locked = match &*self.shared.stage.borrow() {
             Stage::Running(_) => None,
             Stage::Locked(_) => Some(true),
             Stage::Starting => Some(false),
@@ -186,10 +189,8 @@ impl twocan_control::Handle for Handle {
     }
 
     async fn unlock(&self, mut passphrase: Passphrase) -> Result<()> {
-        let unlocker = match &*self.stage() {
-            Stage::Locked(unlocker) => Arc::clone(unlocker),
-            Stage::Running(_) => return Err(Error::new(Code::Conflict, "the node is not locked")),
-            Stage::Starting => return Err(starting()),
+        let Stage::Locked(unlocker) = self.stage().await? else {
+            return Err(Error::new(Code::Conflict, "the node is not locked"));
         };
         let text = std::mem::take(&mut passphrase.passphrase);
         // One attempt after another: each costs 64 MiB.
