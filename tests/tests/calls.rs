@@ -103,14 +103,25 @@ async fn both_calling_each_other_at_once_is_one_call() -> Result<()> {
     let world = World::of_friends().await?;
     let (alice, bob) = (&world.people[0], &world.people[1]);
     let (one, two) = tokio::join!(alice.api().place_call(place("bob")), bob.api().place_call(place("alice")));
-    // One of the two may come after the other's invite: then it is answered by it. Either way there is one call.
-    let placed: Vec<String> = [one, two].into_iter().flatten().map(|seated| seated.call.id).collect();
-    assert!(!placed.is_empty());
-    let active = |calls: Vec<Call>| calls.into_iter().find(|call| call.state == CallState::Active);
-    let at_alice = alice.eventually("one active call", |api| async move { Ok(active(api.calls().await?)) }).await?;
-    let at_bob = bob.eventually("one active call", |api| async move { Ok(active(api.calls().await?)) }).await?;
-    assert_eq!(at_alice.id, at_bob.id);
-    assert!(placed.contains(&at_alice.id));
+    let placed = [one?.call.id, two?.call.id];
+    // Each client keeps the id that it was given; between the nodes it is one call.
+    let only = |calls: Vec<Call>| match calls.iter().filter(|call| !ended(call)).collect::<Vec<_>>().as_slice() {
+        [call] if call.state == CallState::Active => Some((*call).clone()),
+        _ => None,
+    };
+    for node in [alice, bob] {
+        let call = node.eventually("one active call", |api| async move { Ok(only(api.calls().await?)) }).await?;
+        assert!(placed.contains(&call.id));
+    }
+    let id = placed[0].clone();
+    alice.api().hangup(&id).await?;
+    for node in [alice, bob] {
+        node.eventually("the end of the one call", |api| async move {
+            Ok(api.calls().await?.iter().all(ended).then_some(()))
+        })
+        .await?;
+        assert_eq!(node.api().history().await?.len(), 1);
+    }
     Ok(())
 }
 
