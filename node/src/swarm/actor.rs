@@ -274,6 +274,10 @@ impl Actor {
                     self.outbox.push_back(Event::Inbound(Stream::new(stream, info.clone())));
                 }
             }
+            BehaviourEvent::Streams(StreamEvent::Silent { connection }) => {
+                tracing::debug!(%connection, "closed: the other side is silent");
+                self.swarm.close_connection(connection);
+            }
             BehaviourEvent::Identify(libp2p::identify::Event::Received { connection_id, peer_id, info }) => {
                 self.on_identified(peer_id, connection_id, info, now);
             }

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{AsyncRead, AsyncWrite};
@@ -35,6 +35,8 @@ pub(super) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/twocan/pe
 pub(super) const MAX_INBOUND_PER_CONNECTION: usize = 8;
 /// Outbound streams that may be in negotiation on one connection.
 const MAX_OPENING_PER_CONNECTION: usize = 16;
+/// How long the other side may take to agree to a stream. Whoever is silent for longer is gone.
+const NEGOTIATION: Duration = Duration::from_secs(4);
 /// Rate of new inbound streams on one connection.
 const INBOUND_RATE: Rate = Rate { burst: 16.0, per_second: 2.0 };
 
@@ -92,6 +94,15 @@ impl AsyncWrite for RawStream {
 pub(super) enum Event {
     /// The other side opened a stream.
     Inbound { connection: ConnectionId, stream: RawStream },
+    /// The other side did not answer to the wish for a stream: the connection is dead, though nothing else says so yet.
+    Silent { connection: ConnectionId },
+}
+
+/// What the handler of one connection reports.
+#[derive(Debug)]
+pub(super) enum Report {
+    Inbound(RawStream),
+    Silent,
 }
 
 /// Opens and accepts streams of [`PEER_PROTOCOL`].
@@ -150,8 +161,11 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, _: FromSwarm) {}
 
-    fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, stream: THandlerOutEvent<Self>) {
-        self.push(ToSwarm::GenerateEvent(Event::Inbound { connection, stream }));
+    fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, report: THandlerOutEvent<Self>) {
+        self.push(ToSwarm::GenerateEvent(match report {
+            Report::Inbound(stream) => Event::Inbound { connection, stream },
+            Report::Silent => Event::Silent { connection },
+        }));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
@@ -167,7 +181,7 @@ impl NetworkBehaviour for Behaviour {
 pub(super) struct Handler {
     requested: VecDeque<OpenReply>,
     opening: usize,
-    accepted: VecDeque<RawStream>,
+    reports: VecDeque<Report>,
     places: Arc<()>,
     inbound: Bucket,
 }
@@ -177,7 +191,7 @@ impl Handler {
         Self {
             requested: VecDeque::new(),
             opening: 0,
-            accepted: VecDeque::new(),
+            reports: VecDeque::new(),
             places: Arc::new(()),
             inbound: Bucket::full(INBOUND_RATE, now),
         }
@@ -189,13 +203,14 @@ impl Handler {
             tracing::debug!(live, "stream refused: too many on this connection");
             return;
         }
-        self.accepted.push_back(RawStream { inner, _place: Some(Arc::clone(&self.places)) });
+        let stream = RawStream { inner, _place: Some(Arc::clone(&self.places)) };
+        self.reports.push_back(Report::Inbound(stream));
     }
 }
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Open;
-    type ToBehaviour = RawStream;
+    type ToBehaviour = Report;
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
@@ -209,13 +224,13 @@ impl ConnectionHandler for Handler {
         &mut self,
         _: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
-        if let Some(stream) = self.accepted.pop_front() {
-            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream));
+        if let Some(report) = self.reports.pop_front() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
         }
         if let Some(reply) = self.requested.pop_front() {
             self.opening += 1;
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(ReadyUpgrade::new(PEER_PROTOCOL), reply),
+                protocol: SubstreamProtocol::new(ReadyUpgrade::new(PEER_PROTOCOL), reply).with_timeout(NEGOTIATION),
             });
         }
         Poll::Pending
@@ -247,7 +262,10 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 self.opening = self.opening.saturating_sub(1);
                 let _ = info.send(Err(match error {
-                    StreamUpgradeError::Timeout => OpenError::Timeout,
+                    StreamUpgradeError::Timeout => {
+                        self.reports.push_back(Report::Silent);
+                        OpenError::Timeout
+                    }
                     StreamUpgradeError::NegotiationFailed => OpenError::Unsupported,
                     StreamUpgradeError::Io(error) => OpenError::Io(error.to_string()),
                     StreamUpgradeError::Apply(never) => never_happens(never),

@@ -145,3 +145,28 @@ pub(crate) fn body(owner: &RootKey, peer: &PeerId, lan: Vec<String>) -> Body {
 pub(crate) fn record(publisher: &Publisher, sequence: u64, body: &Body) -> ([u8; 32], Vec<u8>) {
     (*publisher.key.as_bytes(), publisher.record(sequence, body, &mut rng(sequence)).unwrap())
 }
+
+/// A UDP path to the QUIC address `target` that can be cut; returns its own address.
+pub(crate) async fn path_to(target: &str) -> (String, tokio::task::JoinHandle<()>) {
+    let port = target.split('/').nth(4).unwrap();
+    let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let back = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(format!("127.0.0.1:{port}")).await.unwrap();
+    let address = format!("/ip4/127.0.0.1/udp/{}/quic-v1", front.local_addr().unwrap().port());
+    let task = tokio::spawn(async move {
+        let (mut there, mut here) = ([0; 2048], [0; 2048]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((size, from)) = front.recv_from(&mut there) => {
+                    client = Some(from);
+                    let _ = back.send(&there[..size]).await;
+                }
+                Ok(size) = back.recv(&mut here) => if let Some(client) = client {
+                    let _ = front.send_to(&here[..size], client).await;
+                },
+            }
+        }
+    });
+    (address, task)
+}

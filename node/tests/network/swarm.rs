@@ -6,7 +6,7 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use twocan_node::swarm::{DialError, Event, OpenError, PutEvent, Route, ServerMode, Transport};
 use twocan_protocol::rendezvous::{PresenceKey, RECORD_LEN, presence_publisher};
 
-use crate::support::{DEADLINE, Node, body, network, record, rng, root, within};
+use crate::support::{DEADLINE, Node, body, network, path_to, record, rng, root, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_opens_on_the_connection_that_was_asked_for() {
@@ -248,4 +248,27 @@ async fn a_put_reports_its_first_success_while_dead_nodes_are_still_waited_for()
         all.iter().filter_map(|event| if let PutEvent::Stored(count) = event { Some(*count) } else { None }).collect();
     assert_eq!(stored, [1, 2, 3]);
     assert!(matches!(all.last(), Some(PutEvent::Done(report)) if report.stored == 3), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_other_side_is_silent_is_closed_and_not_used_again() {
+    let bob = Node::first().await;
+    let mut alice = Node::first().await;
+    let (address, path) = path_to(&bob.quic()).await;
+    let expect = Some(bob.handle.peer_id().clone());
+    let dead = alice.handle.dial(vec![address], expect.clone(), DEADLINE).await.unwrap();
+    // A stream keeps the connection from being closed as idle.
+    let held = within("open", alice.handle.open(dead.connection)).await.unwrap();
+    path.abort();
+    assert!(matches!(within("open", alice.handle.open(dead.connection)).await, Err(OpenError::Timeout)));
+    alice
+        .event("end", |event| match event {
+            Event::Disconnected { connection, .. } if connection == dead.connection => Some(()),
+            _ => None,
+        })
+        .await;
+    drop(held);
+    let alive = alice.handle.dial(vec![bob.quic()], expect, DEADLINE).await.unwrap();
+    assert_ne!(alive.connection, dead.connection);
+    assert!(within("open", alice.handle.open(alive.connection)).await.is_ok());
 }
