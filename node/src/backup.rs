@@ -38,6 +38,9 @@ pub enum Error {
         "the home {0} has an identity already; choose an empty one with TWOCAN_HOME, or move that folder away first"
     )]
     Occupied(String),
+    /// A store that nobody can open is in the way.
+    #[error("the folder `store` without a key file cannot be moved aside: {0}")]
+    Aside(std::io::Error),
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -113,8 +116,13 @@ pub fn restore(home: &Home, source: Source<'_>, unix_s: u64) -> Result<Keys, Err
         }
     };
     let keys = Keys::of_root(root, unix_s, &mut rng);
+    let folder = store_folder(home.path());
+    if folder.exists() {
+        // Without a key file nobody can open it: what a restore left that was cut short.
+        std::fs::rename(&folder, home.path().join(format!("store.without-key.{unix_s}"))).map_err(Error::Aside)?;
+    }
     if !changes.is_empty() {
-        let opened = Vault::open(&store_folder(home.path()), StoreKey::from_secret(keys.store.secret()))?;
+        let opened = Vault::open(&folder, StoreKey::from_secret(keys.store.secret()))?;
         opened.vault.apply(changes)?;
     }
     // The key file comes last: a restore that is cut short leaves a home that can be restored into again.

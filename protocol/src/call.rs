@@ -45,7 +45,8 @@ pub const SEAT_RINGING: Duration = Duration::from_secs(3);
 pub const MAX_CALLS: usize = 8;
 /// Most calls that ring here at once; more are told that the callee is busy.
 pub const MAX_RINGING: usize = 3;
-/// Most invites of one friend within a minute; more are declined without ringing and without an entry in the history.
+/// Most invites of one friend within a minute, none of them answered; more are declined without ringing and without an
+/// entry in the history.
 pub const MAX_INVITES: u32 = 12;
 /// Most offers that a friend may send for one call within half a minute; more end the call.
 pub const MAX_OFFERS: u32 = 20;

@@ -186,10 +186,13 @@ impl Service {
                     }
                 }
                 link::Output::Close(id, reason) => {
-                    if self.channels.open.remove(&id).is_some() {
+                    if let Some(channel) = self.channels.open.remove(&id) {
                         self.channels.closing += 1;
-                        if let CloseReason::Fault(fault) = &reason {
-                            tracing::warn!("link to {} closed: {fault}", root.short());
+                        match &reason {
+                            CloseReason::Fault(fault) => tracing::warn!("link to {} closed: {fault}", root.short()),
+                            // The transport notices much later, and a redial would go over the dead connection.
+                            CloseReason::Silent => self.disconnect(channel.info.connection),
+                            _ => {}
                         }
                     }
                 }
@@ -209,6 +212,11 @@ impl Service {
                 }
             }
         }
+    }
+
+    fn disconnect(&self, connection: crate::swarm::ConnectionId) {
+        let swarm = self.swarm.clone();
+        tokio::spawn(async move { swarm.disconnect(connection).await });
     }
 
     fn received(&mut self, root: RootPublic, message: Message) {

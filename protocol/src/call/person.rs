@@ -57,6 +57,9 @@ impl Calls {
         call.seat = Some(seat);
         call.mine.video = video;
         call.told.video = video;
+        let friend = call.friend;
+        // Whoever is answered is no nuisance: the count begins anew.
+        self.invites.remove(&friend);
         self.send(id, CallBody::Accept { video });
         self.answered(now, unix_ms, id);
     }

@@ -248,3 +248,17 @@ fn a_friend_who_calls_without_end_is_turned_away() {
     assert_eq!(pair.sides[1].rang.len(), MAX_INVITES as usize);
     assert_eq!(pair.sides[1].history.len(), MAX_INVITES as usize);
 }
+
+#[test]
+fn a_friend_whose_calls_are_answered_may_call_as_often_as_both_like() {
+    let mut pair = Pair::new();
+    for n in 1..50 {
+        let call = pair.place(0, n, false);
+        pair.pass_ms(100);
+        pair.answer(1, call, false);
+        pair.pass_ms(100);
+        pair.input(0, Input::HangUp(call));
+        pair.pass_ms(100);
+    }
+    assert_eq!(pair.sides[1].rang.len(), 49);
+}
