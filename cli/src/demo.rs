@@ -27,7 +27,7 @@ use crate::format::Style;
 use crate::output::Out;
 use call::Talk;
 use numbers::tenth;
-use report::{People, Relink, Report};
+use report::{People, Received, Relink, Report};
 use setup::World;
 use story::Story;
 
@@ -115,9 +115,8 @@ pub async fn run(demo: Demo, out: &mut Out) -> Result<Exit, Failure> {
     } else {
         let style = Style::of(out);
         out.line(&format!("\n{}", report.table(style)))?;
-        let (sound, picture) = (results.join("received.wav"), results.join("received.png"));
-        out.line(&format!("What Bob heard: {}", sound.display()))?;
-        if report.video.is_some() {
+        out.line(&format!("What Bob heard: {}", report.received.sound.display()))?;
+        if let Some(picture) = &report.received.picture {
             out.line(&format!("What Bob saw:   {}", picture.display()))?;
         }
     }
@@ -133,13 +132,7 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     report.api_ms = people(numbers.api_ms);
     report.request_ms = tenth(numbers.request_ms);
     report.accept_to_link_ms = tenth(numbers.accept_to_link_ms);
-    report.dht_lookup_ms = tenth(world.lookup(story).await?);
-    story.chapter("Doing nothing")?;
-    let idle = idle::watch(&world, Duration::from_secs(demo.idle), story).await?;
-    report.rss_mb.idle = idle.rss_mb.map(tenth);
-    report.idle_bytes_per_s = idle.bytes_per_s.map(tenth);
-    report.idle_method = idle.method;
-    report.window_s.idle = tenth(idle.seconds);
+    report.rss_mb.idle = idle::rss_mb(&world)?.map(tenth);
     story.chapter("Calling")?;
     let talk = Talk {
         talk: Duration::from_secs(demo.seconds),
@@ -150,7 +143,17 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     };
     let (calls, failures) = calls(&world, &talk, demo.calls, story).await?;
     report.enter_calls(&calls, failures);
-    story.chapter("Coming back")?;
+    report.received = Received {
+        sound: results.join("received.wav"),
+        picture: (!demo.no_video).then(|| results.join("received.png")),
+    };
+    story.chapter("Doing nothing")?;
+    let idle = idle::watch(&world, Duration::from_secs(demo.idle), story).await?;
+    report.idle_bytes_per_s = idle.bytes_per_s.map(tenth);
+    report.idle_method = idle.method;
+    report.window_s.idle = tenth(idle.seconds);
+    story.chapter("Finding and coming back")?;
+    report.dht_lookup_ms = tenth(world.lookup(story).await?);
     let cached = world.relink(story).await?;
     let dht = world.relink_by_dht(story).await?;
     report.relink_ms = Relink { cached: tenth(cached), dht: tenth(dht) };

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use twocan_node::backup::{self, Source};
 use twocan_node::home::{self, Home};
 use twocan_node::{logging, runtime};
+use twocan_protocol::sealed::passphrase::OpenError;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Largest input of `restore`: a backup in hexadecimal, and room.
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let arguments = Arguments::parse();
     let Some(home) = arguments.home.or_else(twocan_control::paths::home) else {
-        return fail(&home::Error::NoHome.to_string());
+        eprintln!("twocand: {}", home::Error::NoHome);
+        return ExitCode::from(Failed::STORAGE);
     };
     let result = match arguments.command {
         Some(Command::Restore) => restore(&home),
@@ -71,30 +73,56 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(text) => fail(&text),
+        Err(failed) => {
+            eprintln!("twocand: {}", failed.text);
+            ExitCode::from(failed.exit)
+        }
     }
 }
 
-fn fail(text: &str) -> ExitCode {
-    eprintln!("twocand: {text}");
-    ExitCode::FAILURE
+/// Why the program ends: a sentence, and an exit code with the meaning that `twocan help exit-codes` tells.
+struct Failed {
+    exit: u8,
+    text: String,
+}
+
+impl Failed {
+    const INTERNAL: u8 = 1;
+    const USAGE: u8 = 2;
+    const WRONG_PASSPHRASE: u8 = 9;
+    const STORAGE: u8 = 13;
+
+    fn new(exit: u8, text: impl std::fmt::Display) -> Self {
+        Self { exit, text: text.to_string() }
+    }
+}
+
+impl From<backup::Error> for Failed {
+    fn from(error: backup::Error) -> Self {
+        let exit = match &error {
+            backup::Error::Open(OpenError::WrongPassphrase) => Self::WRONG_PASSPHRASE,
+            backup::Error::Aside(_) | backup::Error::Store(_) | backup::Error::Keys(_) => Self::STORAGE,
+            _ => Self::USAGE,
+        };
+        Self::new(exit, error)
+    }
 }
 
 /// Two threads: one may wait for the disk while the other serves.
-fn run(home: &std::path::Path, began: Instant) -> Result<(), String> {
+fn run(home: &std::path::Path, began: Instant) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
         .enable_all()
         .build()
-        .map_err(|error| format!("the system has no more threads: {error}"))?;
+        .map_err(|error| Failed::new(Failed::INTERNAL, format!("the system has no more threads: {error}")))?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(signals(stop.clone()));
         runtime::run(home, began, stop).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    result.map_err(|error| error.to_string())
+    result.map_err(|error| Failed::new(Failed::INTERNAL, error))
 }
 
 /// Stops the node on Ctrl-C and on SIGTERM.
@@ -115,25 +143,24 @@ async fn signals(stop: CancellationToken) {
     }
 }
 
-fn restore(home: &std::path::Path) -> Result<(), String> {
+fn restore(home: &std::path::Path) -> Result<(), Failed> {
     let mut text = Zeroizing::new(String::new());
     std::io::stdin()
         .take(MAX_RESTORE)
         .read_to_string(&mut text)
-        .map_err(|error| format!("cannot read standard input: {error}"))?;
-    let material: Material = serde_json::from_str(&text).map_err(|_| {
-        "standard input must be {\"words\": …} or {\"file_hex\": …, \"passphrase\": …}; use `twocan restore`".to_owned()
-    })?;
-    let home = Home::open(home).map_err(|error| error.to_string())?;
+        .map_err(|error| Failed::new(Failed::USAGE, format!("cannot read standard input: {error}")))?;
+    let expected =
+        "standard input must be {\"words\": …} or {\"file_hex\": …, \"passphrase\": …}; use `twocan restore`";
+    let material: Material = serde_json::from_str(&text).map_err(|_| Failed::new(Failed::USAGE, expected))?;
+    let home = Home::open(home).map_err(|error| Failed::new(Failed::STORAGE, error))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let keys = match &material {
         Material::Words { words } => backup::restore(&home, Source::Words(words), now),
         Material::File { file_hex, passphrase } => {
-            let bytes = unhex(file_hex).ok_or("the backup is not hexadecimal")?;
+            let bytes = unhex(file_hex).ok_or_else(|| Failed::new(Failed::USAGE, "the backup is not hexadecimal"))?;
             backup::restore(&home, Source::File { bytes: &bytes, passphrase }, now)
         }
-    }
-    .map_err(|error| error.to_string())?;
+    }?;
     let from = match &material {
         Material::Words { .. } => {
             "restored the identity from the words; the contact token is the first one again, so an address that was \

@@ -69,20 +69,27 @@ pub fn restore(home: &Path, file: Option<&Path>, out: &mut Out) -> Result<Exit, 
         }
         None => json!({ "words": prompt::secret("your 24 words: ")?.split_whitespace().collect::<Vec<_>>().join(" ") }),
     };
-    hand_over(home, &material)?;
-    out.done("The identity is back. Start the node with `twocan up`.")?;
+    let said = hand_over(home, &material)?;
+    out.done(&format!(
+        "The identity is back: {}. Start the node with `twocan up`.",
+        crate::format::clean_line(said.trim())
+    ))?;
     Ok(Exit::Ok)
 }
 
-/// Runs `twocand restore` with the material on its standard input, where no other process can see it.
-pub fn hand_over(home: &Path, material: &serde_json::Value) -> Result<(), Failure> {
+/// Runs `twocand restore` with the material on its standard input, where no other process can see it. Gives back what it
+/// says about what was restored.
+///
+/// # Errors
+/// What the node says against it.
+pub fn hand_over(home: &Path, material: &serde_json::Value) -> Result<String, Failure> {
     process::make_home(home)?;
     let program = process::find()?;
     let mut child = Command::new(&program)
         .arg("restore")
         .env(HOME_VARIABLE, home)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::file(&program, "start", &error))?;
@@ -90,14 +97,15 @@ pub fn hand_over(home: &Path, material: &serde_json::Value) -> Result<(), Failur
         // A node that refuses before reading says why on its standard error, which is read below.
         let _ = input.write_all(material.to_string().as_bytes());
     }
-    let mut said = String::new();
-    if let Some(errors) = child.stderr.take() {
-        // What is no text is no message.
+    let (mut told, mut said) = (String::new(), String::new());
+    if let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) {
+        // What is no text is no message. Both are a line or two: neither pipe fills while the other is read.
+        let _ = output.take(MAX_MESSAGE).read_to_string(&mut told);
         let _ = errors.take(MAX_MESSAGE).read_to_string(&mut said);
     }
     let status = child.wait().map_err(|error| Failure::file(&program, "wait for", &error))?;
     if status.success() {
-        return Ok(());
+        return Ok(told);
     }
     Err(refused(&said, status.code()))
 }

@@ -16,6 +16,7 @@ use super::side::{Plan, Side};
 use super::story::Story;
 use super::usage::CpuWindow;
 use crate::exit::{Exit, Failure};
+use crate::format;
 use crate::live::seat::Seat;
 
 /// How long it rings before Bob answers: nobody is faster, and the media path is built meanwhile.
@@ -151,13 +152,7 @@ pub async fn one(
     let seated = alice.client.place_call(PlaceCall { friend: friend.to_owned(), video: talk.video }).await?;
     let id = seated.call.id.clone();
     let caller_media = talk_of(alice, seated, &mut caller)?;
-    let ((), rung) = bob
-        .diary
-        .wait("Bob's client to ring", |event| match event {
-            Event::CallIncoming { call } if call.id == id => Some(()),
-            _ => None,
-        })
-        .await?;
+    let rung = ring(alice, bob, &id).await?;
     let mut numbers = Numbers { ring_ms: since(called, rung), ..Numbers::default() };
     story.tell(&format!("Bob's client rings, {:.1} ms after Alice called", numbers.ring_ms))?;
     let mut callee = Side::start(&plan(2, "received.wav"))?;
@@ -205,6 +200,24 @@ pub async fn one(
     numbers.sound = sound;
     numbers.vision = vision;
     Ok(numbers)
+}
+
+/// Waits for Bob's client to ring; the time of it. A call that ends before says why.
+async fn ring(alice: &Node, bob: &Node, id: &str) -> Result<u64, Failure> {
+    let rings = |event: &Event| match event {
+        Event::CallIncoming { call } if call.id == id => Some(()),
+        _ => None,
+    };
+    let ends = |event: &Event| match event {
+        Event::Call { call } if call.id == id && call.state == CallState::Ended => Some(format::call::ending(call)),
+        _ => None,
+    };
+    tokio::select! {
+        rung = bob.diary.wait("Bob's client to ring", rings) => Ok(rung?.1),
+        ended = alice.diary.wait("the call to end", ends) => {
+            Err(Failure::new(Exit::Unwell, format!("it did not ring: {}", ended?.0)))
+        }
+    }
 }
 
 async fn first(what: &str, when: impl Fn() -> Option<u64>) -> Result<u64, Failure> {

@@ -24,6 +24,15 @@ pub struct Idle {
     pub seconds: f64,
 }
 
+/// The larger resident memory of Alice's and Bob's nodes, megabytes.
+///
+/// # Errors
+/// A node is down.
+pub fn rss_mb(world: &World) -> Result<Option<f64>, Failure> {
+    let both = [world.alice.rss_mb(), world.bob()?.rss_mb()];
+    Ok(both.into_iter().flatten().reduce(f64::max))
+}
+
 /// Watches Alice's and Bob's nodes for a while in which nobody does anything.
 ///
 /// # Errors
@@ -36,7 +45,7 @@ pub async fn watch(world: &World, length: Duration, story: &mut Story<'_>) -> Re
     let cpu = CpuWindow::open(&pids);
     tokio::time::sleep(length).await;
     let cpu_percent = pids.iter().filter_map(|pid| cpu.percent(*pid)).reduce(f64::max);
-    let rss_mb = pids.iter().filter_map(|pid| super::usage::rss_mb(*pid)).reduce(f64::max);
+    let rss_mb = rss_mb(world)?;
     for (ports, pid) in ports.iter_mut().zip(pids) {
         ports.extend(traffic::ports(pid));
     }

@@ -1,5 +1,7 @@
 //! The result of the demo: the JSON object of schema 1, and the table next to the numbers to reach.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use twocan_control::LinkPath;
 
@@ -136,6 +138,17 @@ pub struct Report {
     pub failed_calls: u32,
     /// Why they failed.
     pub failures: Vec<String>,
+    /// What was received, as files.
+    pub received: Received,
+}
+
+/// Files of what the callee heard and saw last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Received {
+    /// A WAV file.
+    pub sound: PathBuf,
+    /// A PNG file; null without video.
+    pub picture: Option<PathBuf>,
 }
 
 fn middle(calls: &[Numbers], pick: impl Fn(&Numbers) -> Option<f64>) -> Option<f64> {
