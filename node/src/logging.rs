@@ -7,17 +7,14 @@
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
+use crate::calls::LOG_FILTER;
+
 /// Environment variable with filter directives, as `twocan_node=debug,twocan_node::swarm=trace`.
 pub const VARIABLE: &str = "TWOCAN_LOG";
 
-/// Targets that may never speak below the given level, because they print payloads or addresses.
+/// Targets that may never speak below the given level, because they name addresses or cry wolf. (Those of the media
+/// engine are in [`LOG_FILTER`].)
 const HELD_BACK: &[&str] = &[
-    "webrtc=off",
-    "rtc=off",
-    "rtc_ice=off",
-    "rtc_dtls=off",
-    "rtc_srtp=off",
-    "rtc_interceptor=off",
     "libp2p_swarm=off",
     "libp2p_quic=off",
     "libp2p_tcp=off",
@@ -32,12 +29,17 @@ const HELD_BACK: &[&str] = &[
     "sled=warn",
 ];
 
+/// Everything that is held back.
+fn held_back() -> impl Iterator<Item = &'static str> {
+    HELD_BACK.iter().chain(LOG_FILTER).copied()
+}
+
 /// Sets the log up; without `TWOCAN_LOG`, our own crates speak at `info` and all others at `warn`.
 pub fn init() {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     let mut filter = EnvFilter::try_new(format!("warn,twocan_node=info,twocan_protocol=info,{wanted}"))
         .unwrap_or_else(|_| EnvFilter::new("warn,twocan_node=info,twocan_protocol=info"));
-    for text in HELD_BACK {
+    for text in held_back() {
         if let Ok(directive) = text.parse::<Directive>() {
             filter = filter.add_directive(directive);
         }
@@ -57,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_directive_that_is_held_back_parses() {
-        for text in HELD_BACK {
+        for text in held_back() {
             assert!(text.parse::<Directive>().is_ok(), "{text}");
         }
     }
