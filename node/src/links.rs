@@ -4,7 +4,7 @@
 //! decrypted frames. It decides nothing about friends: whom to let in is in the [`GateTable`] that the service gives,
 //! what frames mean is for the link and contact machines.
 //!
-//! Started by: the service, for every inbound stream ([`Acceptor::accept`]) and for every dial ([`open`]). One task per
+//! Started by: the service, for every inbound stream ([`Acceptor::accept`]) and for every dial ([`open()`]). One task per
 //! open stream; it ends when the service drops both channels, when the other side goes, or at the first violation.
 //! [`Opened::ended`] tells which.
 
