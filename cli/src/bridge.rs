@@ -1,6 +1,6 @@
 //! The bridge between a seat and a session: frames of the node's media channel to the codecs and devices, and back.
 //!
-//! Started by [`Bridge::start`] on a session that already runs; one task carries both directions and ends with the
+//! Started by `Bridge::start` on a session that already runs; one task carries both directions and ends with the
 //! channel. What the session gives out passes a bounded queue without blocking an encoder: when the node does not
 //! read, frames are dropped here and counted, and a picture stream goes on with the next key frame.
 

@@ -1,4 +1,4 @@
-//! The H.264 decoder for what others send: `rusty_h264`, which has no unsafe code, behind the checks of [`syntax`].
+//! The H.264 decoder for what others send: `rusty_h264`, which has no unsafe code, behind the checks of [`super::syntax`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
