@@ -314,7 +314,7 @@ pub struct Media {
     /// Picture to send: `camera`, `camera:/dev/videoN`, a .y4m or .ivf file, `moving`
     #[arg(long, value_name = "SOURCE", default_value = "camera")]
     pub video_in: String,
-    /// Where to show the friend's picture: `window`, a .y4m file, `none`
+    /// Where to show the friend's picture: `window`, a .y4m file, a .png file (the last picture), `none`
     #[arg(long, value_name = "SINK", default_value = "window")]
     pub video_out: String,
     /// Hang up after this long

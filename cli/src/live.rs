@@ -48,6 +48,8 @@ pub struct Options {
     pub seconds: Option<u64>,
     /// Draw the live line and listen to keys.
     pub live: bool,
+    /// There is no display for the friend's picture, which is to be said when one comes.
+    pub unseen: bool,
 }
 
 struct Live<'a, H: Handle> {
@@ -91,7 +93,8 @@ pub async fn run<H: Handle>(
     let mut signals = Signals::new()?;
     live.show(out)?;
     let mut draw = tokio::time::interval(DRAW);
-    let mut ask = tokio::time::interval(ASK);
+    // Not at once: what is asked for could overtake the events on their way here.
+    let mut ask = tokio::time::interval_at(Instant::now() + ASK, ASK);
     let mut hang_up_at: Option<Instant> = None;
     while live.call.state != CallState::Ended {
         if hang_up_at.is_none()
@@ -159,6 +162,10 @@ impl<H: Handle> Live<'_, H> {
                 self.terminal.say(&clean_line(&error.to_string()));
             }
         }
+        if self.options.unseen && self.call.remote_video && !before.remote_video {
+            self.options.unseen = false;
+            self.terminal.say(options::UNSEEN);
+        }
         let without_numbers = |call: &Call| Call { quality: None, ..call.clone() };
         if without_numbers(&before) != without_numbers(&self.call) {
             self.show(out)?;
@@ -189,7 +196,7 @@ impl<H: Handle> Live<'_, H> {
         let levels = self.session.levels();
         let levels = Levels { own_db: levels.input.rms_db, friend_db: levels.output.rms_db };
         let width = self.terminal.width().saturating_sub(1);
-        let line = line::draw(&self.call, levels, Style::of(out), width);
+        let line = line::draw(&self.call, Some(levels), Style::of(out), width);
         self.terminal.draw(&line);
     }
 

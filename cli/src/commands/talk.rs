@@ -55,10 +55,7 @@ pub async fn answer_this<H: Handle>(
 
 /// Starts the session that the options describe.
 fn start(media: &Media) -> Result<(Voice, Options), Failure> {
-    let Plan { config, video_in, notices } = plan(media, display())?;
-    for notice in notices {
-        eprintln!("twocan: {notice}");
-    }
+    let Plan { config, video_in, unseen } = plan(media, display())?;
     let voice = Voice::start(config).map_err(|error| unusable(&error))?;
-    Ok((voice, Options { video_in, seconds: media.seconds, live: !media.no_live }))
+    Ok((voice, Options { video_in, seconds: media.seconds, live: !media.no_live, unseen }))
 }

@@ -37,8 +37,8 @@ pub enum Key {
     Decline,
 }
 
-/// Draws the line, at most `width` columns.
-pub fn draw(call: &Call, levels: Levels, style: Style, width: usize) -> String {
+/// Draws the line, at most `width` columns; without levels where they would be old as soon as printed.
+pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> String {
     let name = clean_line(&call.friend_name);
     let mut parts: Vec<(String, Option<Colour>)> = Vec::new();
     match call.state {
@@ -51,8 +51,8 @@ pub fn draw(call: &Call, levels: Levels, style: Style, width: usize) -> String {
     if let Some(answered) = call.answered_ms {
         parts.push((time::clock(style.now_ms.saturating_sub(answered)), None));
     }
-    if call.state == CallState::Active {
-        parts.push((format!("you {} {}", meter(levels.own_db), meter(levels.friend_db)), None));
+    if let (CallState::Active, Some(levels)) = (call.state, levels) {
+        parts.push((format!("you {} friend {}", meter(levels.own_db), meter(levels.friend_db)), None));
     }
     let flags = [
         (call.muted, "muted", Colour::Red),
@@ -69,7 +69,7 @@ pub fn draw(call: &Call, levels: Levels, style: Style, width: usize) -> String {
     if let Some(quality) = &call.quality {
         let path = quality.path.map(format::friend::path);
         if let Some(rtt) = quality.rtt_ms {
-            parts.push((format!("{rtt:.0} ms"), None));
+            parts.push((if rtt < 10.0 { format!("{rtt:.1} ms") } else { format!("{rtt:.0} ms") }, None));
         }
         parts.push((
             format!("loss {}", format::percent(quality.loss_in)),
@@ -149,8 +149,8 @@ mod tests {
         let style = Style { terminal: true, colour: false, now_ms: 66_000 };
         let levels = Levels { own_db: f32::NEG_INFINITY, friend_db: -30.0 };
         assert_eq!(
-            draw(&call(), levels, style, 200),
-            "bob  1:05  you ▯▯▯▯▯▯▯▯ ▮▮▮▮▯▯▯▯  muted  friend's video  3 ms  loss 0 %  ↓640 kbit/s ↑38 kbit/s  lan"
+            draw(&call(), Some(levels), style, 200),
+            "bob  1:05  you ▯▯▯▯▯▯▯▯ friend ▮▮▮▮▯▯▯▯  muted  friend's video  3.4 ms  loss 0 %  ↓640 kbit/s ↑38 kbit/s  lan"
         );
     }
 
@@ -158,13 +158,13 @@ mod tests {
     fn a_narrow_terminal_loses_whole_parts_never_wraps() {
         let style = Style { terminal: true, colour: false, now_ms: 66_000 };
         for width in 0..120 {
-            assert!(draw(&call(), Levels::default(), style, width).chars().count() <= width.max(3), "{width}");
+            assert!(draw(&call(), Some(Levels::default()), style, width).chars().count() <= width.max(3), "{width}");
         }
     }
 
     #[test]
     fn a_broken_path_is_named() {
         let broken = Call { state: CallState::Reconnecting, ..call() };
-        assert!(draw(&broken, Levels::default(), Style::default(), 80).starts_with("bob: reconnecting"));
+        assert!(draw(&broken, None, Style::default(), 80).starts_with("bob: reconnecting"));
     }
 }

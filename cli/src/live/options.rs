@@ -11,6 +11,9 @@ use crate::exit::{Exit, Failure};
 
 /// Seed of the synthetic voice and picture: any will do, the same each time makes runs comparable.
 const SEED: u64 = 1;
+/// What to say when the friend's picture cannot be shown.
+pub const UNSEEN: &str =
+    "There is no display: your friend's picture is not shown (--video-out FILE.y4m or FILE.png keeps it).";
 /// Pitch of `tone`, Hz.
 const TONE: f32 = 440.0;
 
@@ -21,8 +24,8 @@ pub struct Plan {
     pub config: SessionConfig,
     /// What to send when video is switched on later.
     pub video_in: VideoSource,
-    /// Things to say before the call begins.
-    pub notices: Vec<String>,
+    /// There is no display for the friend's picture.
+    pub unseen: bool,
 }
 
 /// Reads the options. `display` tells whether a window can be opened.
@@ -30,15 +33,11 @@ pub struct Plan {
 /// # Errors
 /// A word that names no source or sink, or a file that is not there.
 pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
-    let mut notices = Vec::new();
     let video_in = video_source(&media.video_in)?;
     let mut video_out = video_sink(&media.video_out)?;
-    if matches!(video_out, VideoSink::Window { .. }) && !display {
+    let unseen = matches!(video_out, VideoSink::Window { .. }) && !display;
+    if unseen {
         video_out = VideoSink::Null;
-        notices.push(
-            "There is no display: a picture of your friend would not be shown (--video-out FILE.y4m keeps it)."
-                .to_owned(),
-        );
     }
     let config = SessionConfig {
         audio_in: audio_source(&media.audio_in)?,
@@ -49,7 +48,7 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
         video_out,
         video: video::Settings::default(),
     };
-    Ok(Plan { config, video_in, notices })
+    Ok(Plan { config, video_in, unseen })
 }
 
 /// What a part of a session is called.
@@ -123,9 +122,9 @@ fn video_source(word: &str) -> Result<VideoSource, Failure> {
         "moving" => VideoSource::Moving { seed: SEED },
         _ => match word.strip_prefix("camera:") {
             Some(name) => VideoSource::Camera(Some(name.to_owned())),
-            None if has_extension(word, "ivf") => VideoSource::Ivf(existing(word, "--video-in", VIDEO_SOURCES)?),
-            None if has_extension(word, "y4m") => VideoSource::Y4m(existing(word, "--video-in", VIDEO_SOURCES)?),
-            None => return Err(unknown("--video-in", word, VIDEO_SOURCES)),
+            // What a file is, its first bytes tell, not its name.
+            None => VideoSource::file(&existing(word, "--video-in", VIDEO_SOURCES)?)
+                .map_err(|error| Failure::new(Exit::Media, error.to_string()))?,
         },
     })
 }
@@ -134,8 +133,8 @@ fn video_sink(word: &str) -> Result<VideoSink, Failure> {
     Ok(match word {
         "window" => VideoSink::Window { title: "twocan".to_owned() },
         "none" => VideoSink::Null,
-        _ if has_extension(word, "y4m") => VideoSink::Y4m(writable(word)?),
-        _ => return Err(unknown("--video-out", word, "`window`, a file that ends in .y4m, or `none`")),
+        _ if has_extension(word, "y4m") || has_extension(word, "png") => VideoSink::file(&writable(word)?),
+        _ => return Err(unknown("--video-out", word, "`window`, a file that ends in .y4m or .png, or `none`")),
     })
 }
 
@@ -186,9 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_display_is_said_aloud_and_does_not_stop_the_call() {
+    fn a_missing_display_is_noticed_and_does_not_stop_the_call() {
         let plan = plan(&media(), false).unwrap();
-        assert!(plan.notices[0].contains("no display"), "{:?}", plan.notices);
+        assert!(plan.unseen);
         assert!(matches!(plan.config.video_out, VideoSink::Null));
     }
 
