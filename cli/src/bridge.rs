@@ -107,8 +107,14 @@ impl Voice {
     /// dropped future leaves the session running, ready for the next channel.
     pub async fn carry(&mut self, channel: MediaChannel, notes: &mpsc::Sender<Note>, counters: &Counters) -> End {
         let MediaChannel { tx, mut rx } = channel;
-        // What was encoded before this channel existed is old.
-        while self.outgoing.try_recv().is_ok() {}
+        // Frames that were encoded before this channel existed are old; trouble with a device is not.
+        while let Ok(item) = self.outgoing.try_recv() {
+            match item {
+                Outgoing::Problem(problem) => note(notes, Note::Problem(problem)),
+                Outgoing::Solved(part) => note(notes, Note::Solved(part)),
+                _ => {}
+            }
+        }
         let mut wait_for_key = false;
         loop {
             tokio::select! {

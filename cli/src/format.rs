@@ -65,6 +65,13 @@ pub fn clean_line(text: &str) -> String {
     clean(text).replace('\n', " ")
 }
 
+/// Foreign words as a sentence of ours begins: cleaned, on one line, with a capital letter.
+pub fn sentence(text: &str) -> String {
+    let text = clean_line(text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// The first eight digits of an id: enough to tell people apart in a list.
 pub fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)

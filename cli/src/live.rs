@@ -24,7 +24,7 @@ use twocan_media::video::VideoSource;
 
 use crate::bridge::{Note, Voice};
 use crate::exit::{Exit, Failure};
-use crate::format::{self, Style, clean_line};
+use crate::format::{self, Style};
 use crate::output::Out;
 use line::{Key, Levels};
 use seat::Followed;
@@ -121,7 +121,7 @@ pub async fn run<H: Handle>(
                 };
             }
             Some(note) = noted.recv() => live.noted(note),
-            Some(text) = troubles.recv() => live.terminal.say(&clean_line(&text)),
+            Some(text) = troubles.recv() => live.terminal.say(&format::sentence(&text)),
             key = live.terminal.key() => if live.key(key) { return Err(interrupted()); },
             () = signals.next() => if live.hang_up() { return Err(interrupted()); },
             _ = draw.tick(), if live.terminal.live() => live.draw(out),
@@ -159,7 +159,7 @@ impl<H: Handle> Live<'_, H> {
         if before.video != self.call.video {
             let source = self.call.video.then(|| self.options.video_in.clone());
             if let Err(error) = self.session.set_video(source) {
-                self.terminal.say(&clean_line(&error.to_string()));
+                self.terminal.say(&format::sentence(&error.to_string()));
             }
         }
         if self.options.unseen && self.call.remote_video && !before.remote_video {
@@ -183,12 +183,7 @@ impl<H: Handle> Live<'_, H> {
         } else if self.call.state == CallState::Ended {
             Ok(())
         } else {
-            out.line(&line::draw(
-                &Call { quality: None, ..self.call.clone() },
-                Levels::default(),
-                Style::of(out),
-                usize::MAX,
-            ))
+            out.line(&line::draw(&Call { quality: None, ..self.call.clone() }, None, Style::of(out), usize::MAX))
         }
     }
 
@@ -204,7 +199,7 @@ impl<H: Handle> Live<'_, H> {
         match note {
             Note::Problem(problem) => {
                 let more = if problem.retrying { " (trying again)" } else { "" };
-                self.terminal.say(&format!("{}{more}", clean_line(&problem.text)));
+                self.terminal.say(&format!("{}{more}", format::sentence(&problem.text)));
                 if let Some(instead) = options::instead(problem.part)
                     && !self.advised.contains(&problem.part)
                 {
