@@ -142,7 +142,7 @@ impl Config {
     /// Reads the text of a file called `path`.
     pub fn parse(text: &str, path: &str) -> Result<Self, Error> {
         let config: Self = toml::from_str(text)
-            .map_err(|error| Error::Parse { path: path.to_owned(), message: error.to_string().trim().to_owned() })?;
+            .map_err(|error| Error::Parse { path: path.to_owned(), message: shown(error.to_string().trim()) })?;
         let range = |ok: bool, key, expected| {
             if ok { Ok(()) } else { Err(Error::Range { path: path.to_owned(), key, expected }) }
         };
@@ -152,6 +152,11 @@ impl Config {
         range(config.network.bootstrap.len() <= 64, "network.bootstrap", "at most 64 addresses")?;
         Ok(config)
     }
+}
+
+/// The parser quotes the file: what would steer a terminal is shown as what it is, an unreadable character.
+fn shown(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -167,6 +172,12 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line() {
         let text = Config::parse("[network]\nmdsn = true\n", "config.toml").unwrap_err().to_string();
         assert!(text.contains("config.toml") && text.contains("mdsn") && text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn an_error_that_quotes_the_file_does_not_steer_the_terminal() {
+        let text = Config::parse("\u{1b}[31m = ", "config.toml").unwrap_err().to_string();
+        assert!(text.contains("line 1") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A test reads like a story: make a [`World`], let people meet, let them talk, break something on purpose, and wait for
 //! what must follow. Everything waits for events, with a deadline; nothing sleeps and hopes.
 
+mod attacker;
 mod node;
 mod seat;
 mod world;
 
+pub use attacker::{Attacker, Recorder, garbage, say};
 pub use node::{DEADLINE, Events, Node, Options, binary};
 pub use seat::Seat;
-pub use world::{World, ask, incoming_call, incoming_request, offline, online};
+pub use world::{World, ask, incoming_call, incoming_request, offline, online, talk};

@@ -95,6 +95,18 @@ impl Node {
         self.child.id().unwrap_or_default()
     }
 
+    /// Resident memory of the process, in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+
+    /// Everything that the node has logged so far, over all starts in this home.
+    pub fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.home.join("node.log"))?).into_owned())
+    }
+
     /// Events from now on; make it before what is to be waited for.
     pub fn events(&self) -> Events {
         Events { name: self.name.clone(), receiver: self.events.subscribe() }

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
-use twocan_control::{AddFriend, Event, Friend, FriendState, Handle, Profile, RequestAnswer};
+use twocan_control::{AddFriend, AnswerCall, Event, Friend, FriendState, Handle, PlaceCall, Profile, RequestAnswer};
 
 use crate::node::{Node, Options};
+use crate::seat::Seat;
 
 /// A stranger's node and the nodes of some people.
 #[derive(Debug)]
@@ -101,4 +102,18 @@ pub fn incoming_call(event: Event) -> Option<twocan_control::Call> {
         Event::CallIncoming { call } => Some(call),
         _ => None,
     }
+}
+
+/// `caller` calls `callee`, who answers; both have heard the other when this returns.
+pub async fn talk(caller: &Node, callee: &Node) -> Result<(Seat, Seat)> {
+    let friend = callee.api().identity().await?.root;
+    let mut rings = callee.events();
+    let seated = caller.api().place_call(PlaceCall { friend, video: false }).await?;
+    let id = rings.wait("the ringing", incoming_call).await?.id;
+    let mut at_caller = Seat::take(caller.api(), seated).await?;
+    let answered = callee.api().answer_call(&id, AnswerCall { video: false }).await?;
+    let mut at_callee = Seat::take(callee.api(), answered).await?;
+    at_callee.hear().await?;
+    at_caller.hear().await?;
+    Ok((at_caller, at_callee))
 }

@@ -1,8 +1,8 @@
 //! Nodes that are killed without a word, at the worst moments, and started again.
 
 use anyhow::Result;
-use twocan_control::{AnswerCall, CallState, FriendState, Handle, PlaceCall, RequestAnswer};
-use twocan_tests::{Node, Options, Seat, World, ask, incoming_call, incoming_request, online};
+use twocan_control::{AnswerCall, CallState, Event, FriendState, Handle, Outcome, PlaceCall, RequestAnswer, TakeSeat};
+use twocan_tests::{Node, Options, Seat, World, ask, incoming_call, incoming_request, online, talk};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn friends_find_each_other_again_after_a_kill() -> Result<()> {
@@ -72,4 +72,53 @@ async fn a_second_node_on_one_home_is_refused_and_the_first_lives_on() -> Result
     assert!(node.alive());
     node.api().status().await?;
     Ok(())
+}
+
+/// A call goes on after the node of one side was killed and started again within the grace time.
+async fn the_call_goes_on_after_a_kill_of(victim: usize) -> Result<()> {
+    let mut world = World::of_friends().await?;
+    let (mut at_alice, mut at_bob) = talk(&world.people[0], &world.people[1]).await?;
+    let id = at_alice.seated.call.id.clone();
+    let other = 1 - victim;
+    let token = [&at_alice, &at_bob][victim].seated.seat.clone();
+    let stayed = if victim == 0 { &mut at_bob } else { &mut at_alice };
+    while stayed.hear().await? < 100 {}
+    let mut seen = world.people[other].events();
+    let state = |state: CallState| {
+        let id = id.clone();
+        move |event| match event {
+            Event::Call { call } if call.id == id && call.state == state => Some(()),
+            _ => None,
+        }
+    };
+    world.people[victim].kill().await?;
+    seen.wait("the call reconnecting", state(CallState::Reconnecting)).await?;
+    world.people[victim].start_again().await?;
+    let api = world.people[victim].api();
+    let seated = api.take_seat(&id, TakeSeat { token: Some(token) }).await?;
+    assert_eq!(seated.call.friend, world.people[other].api().identity().await?.root);
+    let mut again = Seat::take(api, seated).await?;
+    seen.wait("the call active again", state(CallState::Active)).await?;
+    again.hear().await?;
+    // The new seat counts from 0, so this is sound of after the restart and not what still waited in a queue.
+    while stayed.hear().await? > 50 {}
+    api.hangup(&id).await?;
+    for node in &world.people {
+        node.eventually("one entry in the history", |api| async move {
+            let history = api.history().await?;
+            Ok((history.len() == 1 && history[0].outcome == Outcome::Completed).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callee_whose_node_is_killed_and_restarted_is_back_in_the_call() -> Result<()> {
+    the_call_goes_on_after_a_kill_of(1).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_node_is_killed_and_restarted_is_back_in_the_call() -> Result<()> {
+    the_call_goes_on_after_a_kill_of(0).await
 }
