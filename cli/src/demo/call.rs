@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use twocan_control::{AnswerCall, CallState, Event, Handle, LinkPath, PlaceCall, SeatedCall};
 use twocan_media::measure::DelayProbe;
 use twocan_media::now_ns;
@@ -27,6 +27,8 @@ const BOTH_SPEAK: Duration = Duration::from_secs(3);
 const FIRST: Duration = Duration::from_secs(10);
 /// How often the first sound and picture are looked for; their times come from the taps, not from here.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often a line is told while they talk.
+const TELL: Duration = Duration::from_millis(2500);
 /// How long the media of an ended call may take to end.
 const FINISH: Duration = Duration::from_secs(2);
 /// From the first sound to the window in which memory and CPU are measured.
@@ -247,7 +249,15 @@ async fn live(
     sleep(settle).await;
     let begin = Instant::now();
     let window = CpuWindow::open(&[alice.pid(), bob.pid(), own]);
-    story.talking(talk.talk.saturating_sub(settle)).await?;
+    let length = talk.talk.saturating_sub(settle);
+    story.tell(&format!("they talk for {:.1} s", length.as_secs_f64()))?;
+    let end = begin + length;
+    while Instant::now() < end {
+        sleep_until(end.min(Instant::now() + TELL)).await;
+        if story.heard() {
+            story.tell(&how_it_goes(alice, id).await?)?;
+        }
+    }
     let (a, b) = (window.percent(alice.pid()), window.percent(bob.pid()));
     numbers.cpu_node = a.zip(b).map(|(a, b)| (a + b) / 2.0);
     numbers.cpu_client = window.percent(own).map(|percent| percent / 2.0);
@@ -262,6 +272,15 @@ async fn live(
         numbers.candidates = quality.candidates;
     }
     Ok(())
+}
+
+/// The path as Alice's node sees it, in one line.
+async fn how_it_goes(alice: &Node, id: &str) -> Result<String, Failure> {
+    let quality = alice.client.call(id).await?.quality.unwrap_or_default();
+    let rtt = quality.rtt_ms.map(|ms| format!("round trip {ms:.1} ms, ")).unwrap_or_default();
+    let (out, back) = (format::bitrate(quality.bitrate_out), format::bitrate(quality.bitrate_in));
+    let loss = format::percent(quality.loss_in.max(quality.loss_out));
+    Ok(format!("  {rtt}{out} from Alice, {back} from Bob, loss {loss}"))
 }
 
 type Compared = ((Sound, Sound), Option<(Vision, Vision)>);

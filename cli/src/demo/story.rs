@@ -1,8 +1,6 @@
 //! The demo as a story: what happens, told as it happens, with the time since the beginning.
 
-use std::time::{Duration, Instant};
-
-use tokio::time::sleep;
+use std::time::Instant;
 
 use crate::exit::Failure;
 use crate::format::{Colour, Style};
@@ -40,11 +38,9 @@ impl<'a> Story<'a> {
         self.out.line(&format!("\n{}", style.paint(Colour::Bold, text)))
     }
 
-    /// Lets time pass while they talk.
-    pub async fn talking(&mut self, length: Duration) -> Result<(), Failure> {
-        self.tell(&format!("they talk for {:.1} s", length.as_secs_f64()))?;
-        sleep(length).await;
-        Ok(())
+    /// Whether somebody listens.
+    pub fn heard(&self) -> bool {
+        !self.quiet
     }
 
     /// The same story, silent: for repetitions.
