@@ -3,8 +3,28 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::exit::Failure;
+
+/// Ends when nobody reads standard output any more: its pipe is closed. Never ends where that cannot be known (a file).
+///
+/// For commands that may have nothing to write for long; the others notice when they write.
+pub async fn reader_gone() {
+    // SAFETY: nothing in this program closes or replaces standard output, so that descriptor 1 stays what it is.
+    #[expect(unsafe_code, reason = "tokio asks for the word that the descriptor stays open")]
+    let output = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::WRITABLE) };
+    if let Ok(output) = output {
+        while let Ok(mut guard) = output.writable().await {
+            if guard.ready().is_write_closed() {
+                return;
+            }
+            guard.clear_ready();
+        }
+    }
+    std::future::pending().await
+}
 
 /// Standard output, or a buffer in tests.
 pub struct Out {

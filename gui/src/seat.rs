@@ -200,8 +200,12 @@ async fn carry(
     updates: &mpsc::Sender<Update>,
 ) -> End {
     let MediaChannel { tx, mut rx } = channel;
-    // What was encoded before this channel existed is old.
-    while outgoing.try_recv().is_ok() {}
+    // What was encoded before this channel existed is old; trouble with a device is not.
+    while let Ok(item) = outgoing.try_recv() {
+        if !matches!(item, Outgoing::Frame(_)) {
+            tell(item, &tx, updates);
+        }
+    }
     let mut wait_for_key = false;
     loop {
         tokio::select! {

@@ -19,11 +19,13 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is no valid configuration.
-    #[error("{path}: {message}")]
+    #[error("{path}, line {line}: {message}")]
     Parse {
         /// Which file.
         path: String,
-        /// What is wrong, with line and column.
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong.
         message: String,
     },
     /// A value is outside its range.
@@ -141,8 +143,13 @@ impl Config {
 
     /// Reads the text of a file called `path`.
     pub fn parse(text: &str, path: &str) -> Result<Self, Error> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| Error::Parse { path: path.to_owned(), message: shown(error.to_string().trim()) })?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            // One sentence on one line: it is shown in a terminal, and kept in a log.
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+            Error::Parse { path: path.to_owned(), line, message: shown(&message) }
+        })?;
         let range = |ok: bool, key, expected| {
             if ok { Ok(()) } else { Err(Error::Range { path: path.to_owned(), key, expected }) }
         };
@@ -154,9 +161,9 @@ impl Config {
     }
 }
 
-/// The parser quotes the file: what would steer a terminal is shown as what it is, an unreadable character.
+/// The parser may quote the file: what would steer a terminal is shown as what it is, an unreadable character.
 fn shown(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    message.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -172,6 +179,7 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line() {
         let text = Config::parse("[network]\nmdsn = true\n", "config.toml").unwrap_err().to_string();
         assert!(text.contains("config.toml") && text.contains("mdsn") && text.contains("line 2"), "{text}");
+        assert!(!text.contains('\n'), "{text}");
     }
 
     #[test]

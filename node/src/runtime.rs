@@ -3,7 +3,7 @@
 //! The control socket is there first, so that a client can ask from the first moment; then keys, store, network, calls and
 //! the service. A node whose keys are under a passphrase stays before the keys until it is given.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,17 @@ pub enum Error {
     /// The keys cannot be read or written.
     #[error(transparent)]
     Keys(#[from] keyfile::Error),
+    /// There is a store and no key file: a new identity could not read it, and would bury that something was lost.
+    #[error(
+        "the home {} has a store but no key file `{}`; put the key file back, or move the folder `store` away: then \
+         `twocan restore` brings the identity back, and `twocan up` makes a new one",
+        .home.display(),
+        keyfile::NAME
+    )]
+    KeysMissing {
+        /// The home.
+        home: PathBuf,
+    },
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -91,6 +102,9 @@ impl Up<'_> {
         let path = self.home.key_file();
         let keys = match keyfile::find(&path)? {
             Found::Open(keys) => *keys,
+            Found::Nothing if store_folder(self.home.path()).exists() => {
+                return Err(Error::KeysMissing { home: self.home.path().to_owned() });
+            }
             Found::Nothing => {
                 let keys = Keys::generate(service::unix_ms() / 1000, &mut rand::rng());
                 keys.write(&path, "", &mut rand::rng())?;
@@ -123,6 +137,7 @@ impl Up<'_> {
         let boot = records.next_boot(service::unix_ms())?;
         let ports = records.ports();
         let mut bootstrap = self.config.network.bootstrap.clone();
+        bootstrap.iter().try_for_each(|address| swarm::check_bootstrap(address))?;
         bootstrap.extend(records.dht_peers());
         let (swarm, swarm_events) = start_swarm(&self.config, bootstrap, ports)?;
         let (rendezvous, rendezvous_events) = Rendezvous::start(swarm.clone());
@@ -163,11 +178,7 @@ impl Up<'_> {
 }
 
 /// Opens the keys with the passphrases that clients give, one attempt at a time.
-fn unlocker(
-    path: std::path::PathBuf,
-    sealed: Arc<zeroize::Zeroizing<Vec<u8>>>,
-    opened: mpsc::Sender<Keys>,
-) -> Unlocker {
+fn unlocker(path: PathBuf, sealed: Arc<zeroize::Zeroizing<Vec<u8>>>, opened: mpsc::Sender<Keys>) -> Unlocker {
     Box::new(move |passphrase| {
         let (path, sealed, opened) = (path.clone(), Arc::clone(&sealed), opened.clone());
         async move {
@@ -249,6 +260,26 @@ async fn start_engine(config: &Config, ports: Ports) -> Result<Engine, EngineErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_store_without_its_key_file_is_not_buried_under_a_new_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(store_folder(folder.path())).unwrap();
+        let error = run(folder.path(), Instant::now(), CancellationToken::new()).await.unwrap_err();
+        assert!(matches!(error, Error::KeysMissing { .. }), "{error}");
+        assert!(error.to_string().contains(keyfile::NAME), "{error}");
+        assert!(!folder.path().join(keyfile::NAME).exists());
+    }
+
+    #[test]
+    fn a_mistyped_address_to_start_from_is_named() {
+        let good = ["/ip4/127.0.0.1/tcp/4001", "/dns4/example.org/udp/4001/quic-v1", "/ip6/::1/udp/4001/quic-v1"];
+        assert!(good.iter().all(|address| swarm::check_bootstrap(address).is_ok()));
+        for bad in ["hello", "", "/ip4/127.0.0.1/tcp/x", "/ip4/127.0.0.1/tcp/0", "/ip4/0.0.0.0/tcp/4001", "/memory/1"] {
+            let text = swarm::check_bootstrap(bad).unwrap_err().to_string();
+            assert!(text.contains(&format!("“{bad}”")) && text.contains("bootstrap"), "{text}");
+        }
+    }
 
     #[test]
     fn ports_of_last_time_fill_in_for_zero_only() {

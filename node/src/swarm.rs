@@ -63,6 +63,19 @@ pub struct Handle {
     peer_text: String,
 }
 
+/// Whether a node can be at an address that a person wrote down: a multiaddr of IP or name, with a TCP or UDP port.
+///
+/// # Errors
+/// [`StartError::Bootstrap`], which says what is wrong with it.
+pub fn check_bootstrap(address: &str) -> Result<(), StartError> {
+    let refused = |reason: String| StartError::Bootstrap { address: address.to_owned(), reason };
+    let parsed = address.parse().map_err(|error: libp2p::multiaddr::Error| refused(error.to_string()))?;
+    if scope::is_dialable(&parsed) {
+        return Ok(());
+    }
+    Err(refused("it takes /ip4, /ip6 or /dns with /tcp/PORT or /udp/PORT/quic-v1".to_owned()))
+}
+
 /// Starts a swarm with a new key, on the current tokio runtime.
 ///
 /// # Errors

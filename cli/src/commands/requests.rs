@@ -67,7 +67,10 @@ pub async fn block<H: Handle>(node: &H, who: &str, out: &mut Out) -> Result<Exit
         Err(failure) if failure.exit == Exit::NotFound => node.block(who).await?,
         Err(failure) => return Err(failure),
     }
-    out.done(&format!("{} is blocked, and is not told.", clean_line(who)))?;
+    out.done(&format!(
+        "{} is blocked, and is not told. Your address is another one now (`twocan id`).",
+        clean_line(who)
+    ))?;
     Ok(Exit::Ok)
 }
 

@@ -16,7 +16,7 @@ pub fn availability(availability: Availability) -> &'static str {
 /// How the node is.
 pub fn status(status: &Status, style: Style) -> String {
     let mut lines = vec![format!(
-        "twocan {} runs (process {}) since {}, home {}",
+        "twocan {} runs (process {}) for {}, home {}",
         clean_line(&status.version),
         status.pid,
         time::span(status.uptime_s.saturating_mul(1000)),

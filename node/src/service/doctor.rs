@@ -25,7 +25,10 @@ impl Service {
         check(
             "listening",
             !status.listen.is_empty(),
-            format!("{} addresses of this machine", status.listen.len()),
+            match status.listen.len() {
+                1 => "1 address of this machine".to_owned(),
+                count => format!("{count} addresses of this machine"),
+            },
             "look at [network] listen in config.toml, and whether the machine has a network",
         );
         check(
@@ -86,7 +89,10 @@ impl Service {
         line("friends", format!("{} ({} online)", status.friends, status.friends_online));
         line("requests", status.requests.to_string());
         line("calls", status.calls.to_string());
-        line("timings", format!("{:?}", status.timings));
+        let ms = |time: Option<f64>| time.map_or("not yet".to_owned(), |ms| format!("{ms:.1}"));
+        line("api_ms", ms(status.timings.api_ms));
+        line("dht_peer_ms", ms(status.timings.dht_peer_ms));
+        line("ready_ms", ms(status.timings.ready_ms));
         line("mdns", self.config.network.mdns.to_string());
         line("listen_configured", self.config.network.listen.len().to_string());
         line("bootstrap_configured", self.config.network.bootstrap.len().to_string());

@@ -235,7 +235,7 @@ impl Service {
         if let Some(verified) = update.verified {
             self.act(Input::Verify(root, verified))?;
         }
-        self.friend_view(&root).ok_or_else(no_friend)
+        self.friend_view(&root).ok_or_else(|| no_friend(whom))
     }
 
     pub(super) fn block(&mut self, whom: &str) -> api::Result<()> {
@@ -261,9 +261,9 @@ impl Service {
             self.book.friends().map(|friend| (friend.record.root, friend.name)).collect();
         if let Ok(uri) = whom.parse::<AddressUri>() {
             let root = uri.address.root;
-            return friends.iter().any(|(friend, _)| *friend == root).then_some(root).ok_or_else(no_friend);
+            return friends.iter().any(|(friend, _)| *friend == root).then_some(root).ok_or_else(|| no_friend(whom));
         }
-        choose(whom, &friends).map_err(|error| if error.code == Code::NotFound { no_friend() } else { error })
+        choose(whom, &friends).map_err(|error| if error.code == Code::NotFound { no_friend(whom) } else { error })
     }
 
     fn resolve_request(&self, whom: &str) -> api::Result<RootPublic> {
@@ -305,6 +305,10 @@ fn choose(whom: &str, people: &[(RootPublic, String)]) -> api::Result<RootPublic
     }
 }
 
-fn no_friend() -> Error {
-    Error::new(Code::NotFound, "there is no such friend").hint("`twocan friends` lists them")
+fn no_friend(whom: &str) -> Error {
+    let message = match whom.parse::<AddressUri>() {
+        Ok(_) => "this is the address of nobody among your friends".to_owned(),
+        Err(_) => format!("no friend is called {whom}"),
+    };
+    Error::new(Code::NotFound, message).hint("`twocan friends` lists them")
 }

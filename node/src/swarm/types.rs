@@ -55,6 +55,14 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An address of the configuration is none at which a node can be.
+    #[error("“{address}” in [network] bootstrap is no address of a node: {reason}")]
+    Bootstrap {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An address cannot be listened on, for example because the port is taken.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

@@ -118,9 +118,9 @@ impl Entry {
             (FriendState::Requested, Asking::Delivered) => {
                 Some(format!("The request was delivered; {name} has not answered yet."))
             }
-            (FriendState::Requested, Asking::Later) => {
-                Some(format!("{name}'s node takes no more requests at present. Trying goes on by itself."))
-            }
+            (FriendState::Requested, Asking::Later) => Some(format!(
+                "{name}'s node puts requests off at present; an earlier one may still wait there. Trying goes on by itself."
+            )),
             (FriendState::Requested, Asking::Declined) => {
                 Some(format!("{name} declined. Add the address again to ask once more."))
             }
