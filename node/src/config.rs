@@ -104,8 +104,6 @@ pub struct Media {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Calls {
-    /// Seconds that an unanswered call rings (5 to 300).
-    pub ring_s: u64,
     /// Seconds that a broken call waits to come back (5 to 600).
     pub grace_s: u64,
     /// Whether a second call rings while one is on.
@@ -114,16 +112,11 @@ pub struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { ring_s: 30, grace_s: 30, waiting: true }
+        Self { grace_s: 30, waiting: true }
     }
 }
 
 impl Calls {
-    /// How long an unanswered call rings.
-    pub fn ring(&self) -> Duration {
-        Duration::from_secs(self.ring_s)
-    }
-
     /// How long a broken call waits.
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_s)
@@ -153,7 +146,6 @@ impl Config {
         let range = |ok: bool, key, expected| {
             if ok { Ok(()) } else { Err(Error::Range { path: path.to_owned(), key, expected }) }
         };
-        range((5..=300).contains(&config.calls.ring_s), "calls.ring_s", "5 to 300 seconds")?;
         range((5..=600).contains(&config.calls.grace_s), "calls.grace_s", "5 to 600 seconds")?;
         range(config.network.listen.len() <= 16, "network.listen", "at most 16 addresses")?;
         range(config.network.bootstrap.len() <= 64, "network.bootstrap", "at most 64 addresses")?;
@@ -190,7 +182,7 @@ mod tests {
 
     #[test]
     fn values_outside_their_range_are_refused() {
-        let text = Config::parse("[calls]\nring_s = 1\n", "config.toml").unwrap_err().to_string();
-        assert_eq!(text, "config.toml: calls.ring_s must be 5 to 300 seconds");
+        let text = Config::parse("[calls]\ngrace_s = 1\n", "config.toml").unwrap_err().to_string();
+        assert_eq!(text, "config.toml: calls.grace_s must be 5 to 600 seconds");
     }
 }

@@ -304,7 +304,7 @@ async fn a_bad_configuration_is_named_with_file_and_line_before_anything_is_touc
     let config = home.path().join("config.toml");
     for (text, expected) in [
         ("[network]\nmdsn = true\n", &["config.toml", "line 2", "mdsn"][..]),
-        ("[calls]\nring_s = 100000\n", &["config.toml", "calls.ring_s", "5 to 300"]),
+        ("[calls]\ngrace_s = 100000\n", &["config.toml", "calls.grace_s", "5 to 600"]),
         ("[media]\nport = 70000\n", &["config.toml", "line 2"]),
         ("\u{1b}[31m = ", &["config.toml", "line 1"]),
         ("[network]\nlisten = [\"/ip4/127.0.0.1/udp/99999/quic-v1\"]\n", &["127.0.0.1"]),

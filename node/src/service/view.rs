@@ -181,8 +181,11 @@ pub(super) fn call_refused(refusal: call::Refusal) -> api::Error {
     };
     let error = api::Error::new(code, refusal.to_string());
     match refusal {
-        call::Refusal::InCall(id) => error.hint(format!("it is call {}", &id.to_string()[..8])),
-        call::Refusal::Ringing(id) => error.hint(format!("answer call {}", &id.to_string()[..8])),
+        call::Refusal::InCall(id) => error.hint(format!(
+            "`twocan hangup {0}` ends it, `twocan answer {0} --take` brings it here",
+            &id.to_string()[..8]
+        )),
+        call::Refusal::Ringing(id) => error.hint(format!("`twocan answer {}` answers it", &id.to_string()[..8])),
         _ => error,
     }
 }
