@@ -18,7 +18,7 @@ use twocan_node::swarm::{self, ConnectionInfo, Event, PutEvent, PutReport, Serve
 use twocan_protocol::address::Address;
 use twocan_protocol::gate::Key;
 use twocan_protocol::handshake::Purpose;
-use twocan_protocol::identity::{Certificate, DeviceKey, RootKey};
+use twocan_protocol::identity::{Certificate, DeviceKey, FriendshipKey, RootKey};
 use twocan_protocol::wire::{ContactMessage, Name, Note, Reply, Request};
 
 use crate::node::{DEADLINE, Node};
@@ -117,6 +117,14 @@ impl Attacker {
         exchange(&mut opened, request).await
     }
 
+    /// Person `number` opens a link, as a friend of the person whose contact stream `target` opens.
+    pub async fn link(&self, number: u64, target: &Target, node: &Node) -> Result<Opened> {
+        let friendship = FriendshipKey::of(&root_key(number), &target.root);
+        let target = Target { purpose: Purpose::Link, gate: Key::link(&friendship), ..target.clone() };
+        let (stream, info) = self.stream(node).await?;
+        Ok(links::open(stream, &self.ends(&info), &target, &identity(number)).await?)
+    }
+
     /// Puts a value into the DHT and waits for all answers.
     pub async fn put(&self, key: [u8; 32], value: Vec<u8>) -> Result<PutReport> {
         let (_, mut events) = self.swarm.put(key, value).await?;
@@ -132,6 +140,13 @@ impl Attacker {
     }
 }
 
+/// The root key of person `number`.
+fn root_key(number: u64) -> RootKey {
+    let mut secret = [0x5a; 32];
+    secret[..8].copy_from_slice(&number.to_be_bytes());
+    RootKey::from_secret(&secret)
+}
+
 async fn exchange(opened: &mut Opened, request: Request) -> Result<Reply> {
     opened.tx.send(ContactMessage::Request(request).encode()?).await?;
     let answer = timeout(DEADLINE, opened.rx.recv()).await?.context("no answer")?;
@@ -143,10 +158,8 @@ async fn exchange(opened: &mut Opened, request: Request) -> Result<Reply> {
 
 /// The identity of person `number`.
 fn identity(number: u64) -> Identity {
-    let mut secret = [0x5a; 32];
-    secret[..8].copy_from_slice(&number.to_be_bytes());
-    let root = RootKey::from_secret(&secret);
-    let device = DeviceKey::from_secret(&secret);
+    let root = root_key(number);
+    let device = DeviceKey::from_secret(root.secret());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let certificate = Certificate::issue(&root, device.public(), 0, now, now + 3600);
     Identity { device, certificate, boot: number }

@@ -8,17 +8,20 @@ use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UdpSocket, UnixStream};
 use tokio::time::timeout;
-use twocan_control::{Client, FriendState, Handle, RequestAnswer, TakeSeat};
+use twocan_control::{CallState, Client, FriendState, Handle, RequestAnswer, TakeSeat};
 use twocan_node::swarm::{GetEvent, Stream};
 use twocan_protocol::address::{Address, ContactToken};
 use twocan_protocol::friend::REQUEST_BURST;
 use twocan_protocol::identity::{Certificate, DeviceKey, RootKey};
 use twocan_protocol::rendezvous::{Body, Schedule, contact_publisher, contact_reader};
-use twocan_protocol::wire::Reply;
+use twocan_protocol::wire::{
+    Bounded, CallBody, CallId, CallMessage, Candidate, Candidates, Description, DescriptionKind, Frame, Message, Open,
+    Reply,
+};
 use twocan_tests::{Attacker, DEADLINE, Node, Options, Recorder, Seat, World, ask, garbage, online, say, talk};
 
 /// How much a node may grow under attack. Its bounds are tens of connections, streams and frames, each of some KiB.
-const GROWTH_KIB: u64 = 30 * 1024;
+const GROWTH_KIB: u64 = 20 * 1024;
 
 /// Friends who have talked once, so that what a call needs is there; and what Bob's node weighs then.
 async fn friends_who_have_talked() -> Result<(World, u64)> {
@@ -393,7 +396,7 @@ async fn a_call_goes_on_under_garbage_at_its_ports() -> Result<()> {
     };
     tokio::try_join!(flood, listen)?;
     let call = at_bob.seated.call.id.clone();
-    assert_eq!(bob.api().call(&call).await?.state, twocan_control::CallState::Active);
+    assert_eq!(bob.api().call(&call).await?.state, CallState::Active);
     bob.api().hangup(&call).await?;
     still_well(&mut world.people[1], before).await?;
     call_and_hang_up(&world).await
@@ -434,6 +437,113 @@ async fn a_flood_of_requests_is_bounded_and_friends_are_made_all_the_same() -> R
     online(alice, bob).await?;
     online(bob, alice).await?;
     assert!(bob.api().requests().await?.is_empty());
+    still_well(&mut world.people[1], before).await?;
+    call_and_hang_up(&world).await
+}
+
+/// The first frame of a link.
+fn opening(session: u64) -> Vec<u8> {
+    let open = Open { session, first: 1, of: 0, received: 0 };
+    Frame::plain(Message::Open(open)).encode().unwrap_or_default()
+}
+
+/// A call with a description that describes nothing.
+fn nonsense_call(number: u8) -> Message {
+    let description = Description {
+        kind: DescriptionKind::Offer,
+        generation: 0,
+        fingerprint: [number; 32],
+        sdp: Bounded::new("v=0\r\nm=audio 9 nonsense".repeat(usize::from(number))).unwrap_or_default(),
+    };
+    let candidates = Candidates::first_of((0..16).filter_map(|port| Candidate::new(format!("candidate:{port} junk"))));
+    let body = CallBody::Invite { description, candidates, video: number % 2 == 0 };
+    Message::Call(CallMessage { call: CallId([number; 16]), participant: 0, body })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_friend_who_breaks_the_rules_of_the_link_loses_the_link_and_nothing_else_happens() -> Result<()> {
+    const JUDAS: u64 = 77;
+    let (mut world, before) = friends_who_have_talked().await?;
+    let bob = &world.people[1];
+    let (mut at_alice, mut at_bob) = talk(&world.people[0], bob).await?;
+    let mallory = Attacker::start(&[world.stranger.bootstrap_address().await?]).await?;
+    let target = mallory.contact(bob).await?;
+    let (stream, info) = mallory.stream(bob).await?;
+    assert_eq!(mallory.ask(JUDAS, &target, Recorder::new(stream).0, &info).await?, Reply::Pending);
+    let request = bob.api().requests().await?.remove(0);
+    bob.api().answer_request(&request.id, RequestAnswer::Accept { name: None }).await?;
+
+    let ping = |sequence, acknowledged| Frame { sequence, acknowledged, message: Message::Ping(7) }.encode();
+    let plain = ping(None, None)?;
+    let version = plain.windows(3).position(|bytes| bytes == [0x61, b'v', 1]).context("no version in the frame")?;
+    let mut newer = plain.clone();
+    newer[version + 2] = 9;
+    let faults: [Vec<Vec<u8>>; 9] = [
+        vec![garbage(1, 100)],
+        vec![vec![0; 32 * 1024]],
+        vec![vec![0x9f; 32 * 1024]],
+        vec![plain.clone()],
+        vec![opening(4), opening(4)],
+        vec![opening(5), ping(Some(1000), None)?],
+        vec![opening(6), ping(None, Some(1000))?],
+        vec![opening(7), newer],
+        std::iter::once(opening(8)).chain(std::iter::repeat_n(plain.clone(), 3000)).collect(),
+    ];
+    // A flood may fill the queue of answers before it is counted as one.
+    let closed = |node: &Node| anyhow::Ok(reasons(node, " closed: ")? + reasons(node, "the channel is too slow")?);
+    for (number, frames) in faults.into_iter().enumerate() {
+        let mut link = mallory.link(JUDAS, &target, bob).await?;
+        let (tx, mut rx) = (link.tx, link.rx);
+        let attack = async {
+            for frame in frames {
+                if tx.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let end = async { while rx.recv().await.is_some() {} };
+        timeout(DEADLINE, async { tokio::join!(attack, end) }).await.with_context(|| format!("fault {number}"))?;
+        timeout(DEADLINE, &mut link.ended).await??;
+        bob.eventually("the reason in the log", |_| async { Ok((closed(bob)? > number).then_some(())) })
+            .await
+            .with_context(|| format!("fault {number}: {}", bob.log().unwrap_or_default()))?;
+    }
+
+    // A link that keeps to the rules, and calls that make no sense: each fails or is turned away.
+    let mut link = mallory.link(JUDAS, &target, bob).await?;
+    link.tx.send(opening(9)).await?;
+    for number in 1..=40_u8 {
+        let frame = Frame { sequence: Some(number.into()), acknowledged: None, message: nonsense_call(number) };
+        link.tx.send(frame.encode()?).await?;
+    }
+    let answered = async {
+        while let Some(frame) = link.rx.recv().await {
+            if Frame::decode(&frame).is_ok_and(|frame| matches!(frame.message, Message::Call(_))) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(timeout(DEADLINE, answered).await?, "the calls arrived");
+    let mine = at_bob.seated.call.id.clone();
+    bob.eventually("the end of the nonsense", |api| {
+        let mine = mine.clone();
+        async move {
+            let calls = api.calls().await?;
+            let running: Vec<_> = calls.iter().filter(|call| call.state != CallState::Ended).collect();
+            Ok((running.len() == 1 && running[0].id == mine).then_some(()))
+        }
+    })
+    .await?;
+    // Many links at once: one stays.
+    let links = join_all((0..12).map(|_| mallory.link(JUDAS, &target, bob))).await;
+    assert!(links.iter().any(Result::is_ok));
+    drop(links);
+
+    at_bob.hear().await?;
+    at_alice.hear().await?;
+    assert_eq!(bob.api().call(&mine).await?.state, CallState::Active);
+    bob.api().hangup(&mine).await?;
     still_well(&mut world.people[1], before).await?;
     call_and_hang_up(&world).await
 }
