@@ -215,6 +215,7 @@ impl Service {
 
     async fn run(mut self, mut inbox: Inbox) {
         let stop = self.stop.clone();
+        let mut health = self.rendezvous.status();
         let mut remember = tokio::time::interval(REMEMBER);
         remember.reset();
         loop {
@@ -235,6 +236,8 @@ impl Service {
                     None => break,
                 },
                 Some(event) = inbox.rendezvous.recv() => self.rendezvous_event(&event),
+                // The event of the last slot comes before the sum that counts it.
+                Ok(()) = health.changed() => self.check_ready(),
                 () = sleep => self.timeouts(),
                 _ = remember.tick() => self.remember_dht_peers(),
             }

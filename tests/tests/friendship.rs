@@ -137,3 +137,13 @@ async fn friends_whose_grants_both_changed_while_the_other_was_away_meet_again()
     online(&world.people[1], &world.people[0]).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_says_when_it_is_ready() -> Result<()> {
+    let world = World::of(&["alice", "bob", "carol", "dave"]).await?;
+    for node in &world.people {
+        let status = node.until(|status| status.timings.ready_ms.is_some()).await?;
+        assert!(status.timings.ready_ms >= status.timings.dht_peer_ms);
+    }
+    Ok(())
+}
