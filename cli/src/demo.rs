@@ -132,7 +132,6 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     report.api_ms = people(numbers.api_ms);
     report.request_ms = tenth(numbers.request_ms);
     report.accept_to_link_ms = tenth(numbers.accept_to_link_ms);
-    report.rss_mb.idle = idle::rss_mb(&world)?.map(tenth);
     story.chapter("Calling")?;
     let talk = Talk {
         talk: Duration::from_secs(demo.seconds),
@@ -149,6 +148,7 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     };
     story.chapter("Doing nothing")?;
     let idle = idle::watch(&world, Duration::from_secs(demo.idle), story).await?;
+    report.rss_mb.idle = idle.rss_mb.map(tenth);
     report.idle_bytes_per_s = idle.bytes_per_s.map(tenth);
     report.idle_method = idle.method;
     report.window_s.idle = tenth(idle.seconds);
