@@ -90,6 +90,14 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) ->
 /// # Errors
 /// Whatever did not happen; all nodes are gone then, too.
 pub async fn run(demo: Demo, out: &mut Out) -> Result<Exit, Failure> {
+    // A file that cannot be played is known before three nodes are started for it.
+    drop(side::Side::start(&side::Plan {
+        seed: 1,
+        video: !demo.no_video,
+        audio_in: demo.audio_in.clone(),
+        video_in: demo.video_in.clone(),
+        heard: None,
+    })?);
     let folder = Folder::new(demo.keep.as_deref())?;
     // Results outlive the homes: somebody wants to hear and see them.
     let results = match &demo.keep {
@@ -103,12 +111,21 @@ pub async fn run(demo: Demo, out: &mut Out) -> Result<Exit, Failure> {
     let report = interruptible(tell(&demo, folder.path(), &results, &mut Story::new(out, quiet))).await;
     let report = match report {
         Ok(report) => report,
-        Err(failure) if demo.keep.is_none() => {
-            // The logs go away with the homes: what they said last is worth more than the folder's name.
-            let _ = std::fs::remove_dir_all(&results);
-            return Err(failure.hint("run it again with `--keep DIR` to read the nodes' logs"));
+        Err(failure) => {
+            if demo.keep.is_none() {
+                // What is half done is worth nothing; a folder that is kept is the person's.
+                let _ = std::fs::remove_dir_all(&results);
+            }
+            return Err(match (failure.exit, &demo.keep) {
+                (Exit::Unwell | Exit::Internal, None) => {
+                    failure.hint("run it again with `--keep DIR` to read the nodes' logs")
+                }
+                (Exit::Unwell | Exit::Internal, Some(_)) => {
+                    failure.hint(format!("the nodes' logs are in {}", folder.path().display()))
+                }
+                _ => failure,
+            });
         }
-        Err(failure) => return Err(failure.hint(format!("the nodes' logs are in {}", folder.path().display()))),
     };
     if out.json() {
         out.json_line(&report)?;

@@ -148,6 +148,16 @@ impl Failure {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// Wrong arguments, from what the parser says about them: its first paragraph is the sentence, its tip the hint.
+    pub fn arguments(said: &str) -> Self {
+        let mut paragraphs = said.split("\n\n");
+        let first = paragraphs.next().unwrap_or_default();
+        let words: Vec<&str> = first.trim_start_matches("error: ").split_whitespace().collect();
+        let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+        let failure = Self::new(Exit::Usage, words.join(" "));
+        failure.hint(tip.unwrap_or("`twocan help` lists the commands, `twocan help COMMAND` explains one"))
+    }
+
     /// A file that cannot be read or written.
     pub fn file(path: &std::path::Path, action: &str, error: &io::Error) -> Self {
         Self::new(Exit::Storage, format!("cannot {action} {}: {error}", path.display()))
@@ -215,6 +225,19 @@ mod tests {
         let failure = Failure::from(Error::new(Code::NoNode, "no node runs"));
         assert_eq!(failure.exit, Exit::NoNode);
         assert_eq!(failure.hint.as_deref(), Some("start it with `twocan up`"));
+    }
+
+    #[test]
+    fn wrong_arguments_are_told_like_every_other_failure() {
+        let unknown =
+            "error: unrecognized subcommand 'frends'\n\n  tip: a similar subcommand exists: 'friends'\n\nUsage: x\n";
+        let failure = Failure::arguments(unknown);
+        assert_eq!(failure.message, "unrecognized subcommand 'frends'");
+        assert_eq!(failure.hint.as_deref(), Some("a similar subcommand exists: 'friends'"));
+        let missing =
+            Failure::arguments("error: the following required arguments were not provided:\n  <WHO>\n\nUsage: x");
+        assert_eq!(missing.message, "the following required arguments were not provided: <WHO>");
+        assert!(missing.hint.is_some_and(|hint| hint.contains("twocan help")));
     }
 
     #[test]

@@ -3,10 +3,18 @@
 use clap::Parser;
 use std::process::ExitCode;
 
-use twocan_cli::{Args, Exit, Out, commands};
+use twocan_cli::{Args, Exit, Failure, Out, commands};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let failure = Failure::arguments(&error.to_string());
+            failure.print();
+            return failure.exit.into();
+        }
+    };
     let mut out = Out::stdout(args.json);
     // Two threads: one for the call's frames, one for everything else; codecs have their own threads.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

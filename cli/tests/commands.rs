@@ -150,8 +150,9 @@ async fn adding_renaming_and_removing_a_friend() {
 async fn safety_words_are_shown_and_confirmed() {
     let node = FakeNode::new();
     let bob = node.befriend("bob");
-    let shown = read(&node, "verify bob").await;
-    assert!(shown.contains(&bob.safety_words) && shown.contains("not verified"), "{shown}");
+    let (unasked, shown) = run(&node, "verify bob", false).await;
+    assert_eq!(unasked.unwrap_err().exit, Exit::Conflict, "a script must not take silence for a yes");
+    assert!(shown.contains(&bob.safety_words), "{shown}");
     assert!(read(&node, "verify bob --yes").await.contains("bob is verified"));
     assert!(node.friend("bob").await.unwrap().verified);
     read(&node, "verify bob --undo").await;

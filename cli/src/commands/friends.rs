@@ -68,6 +68,11 @@ pub async fn verify<H: Handle>(node: &H, who: &str, yes: bool, undo: bool, out: 
     }
     let question = format!("Read them to each other in a call. Does {name} have the same six words?");
     let verified = !undo && (yes || (out.terminal() && prompt::confirm(&question)?));
+    if !verified && !undo && !friend.verified && !out.terminal() {
+        // Nobody could be asked; a script must not take that for a yes.
+        return Err(Failure::new(Exit::Conflict, format!("{name} is not verified"))
+            .hint("compare the words by voice, then `twocan verify NAME --yes`"));
+    }
     if verified || undo {
         friend = node.update_friend(&friend.id, FriendUpdate { name: None, verified: Some(verified) }).await?;
     }

@@ -17,6 +17,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long a stopping node may take: it says good-bye to friends and writes everything.
 const STOP: Duration = Duration::from_secs(15);
 
+/// Shortest passphrase for the keys: the same as for a backup.
+const MIN_PASSPHRASE: usize = 8;
+
 /// What `twocan up` tells.
 #[derive(Debug, Serialize)]
 struct Up {
@@ -174,10 +177,10 @@ pub async fn passphrase<H: Handle>(node: &H, remove: bool, out: &mut Out) -> Res
         out.done("The keys are no longer under a passphrase.")?;
         return Ok(Exit::Ok);
     }
-    let passphrase = prompt::new_passphrase("new passphrase: ")?;
-    if passphrase.is_empty() {
-        return Err(Failure::new(Exit::Usage, "an empty passphrase protects nothing")
-            .hint("`twocan passphrase --remove` takes a passphrase off"));
+    let passphrase = prompt::new_passphrase("new passphrase (at least 8 characters): ")?;
+    if passphrase.chars().count() < MIN_PASSPHRASE {
+        return Err(Failure::new(Exit::Usage, format!("a passphrase has at least {MIN_PASSPHRASE} characters"))
+            .hint("four or more random words are good and easy to remember; `--remove` takes a passphrase off"));
     }
     node.set_passphrase(Passphrase { passphrase }).await?;
     out.done("The keys are under the passphrase: after each start, `twocan unlock` opens the node.")?;

@@ -31,11 +31,11 @@ pub struct People {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Audio {
     /// Packets sent.
-    pub sent: f64,
+    pub sent: u64,
     /// Packets received.
-    pub received: f64,
+    pub received: u64,
     /// Packets' worth of sound that were made up.
-    pub concealed: f64,
+    pub concealed: u64,
     /// Encoder queue to jitter buffer's end, median, milliseconds.
     pub delay_ms: Option<f64>,
     /// The same, 95th percentile.
@@ -46,9 +46,9 @@ pub struct Audio {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Video {
     /// Frames sent.
-    pub sent: f64,
+    pub sent: u64,
     /// Frames decoded.
-    pub decoded: f64,
+    pub decoded: u64,
     /// Median PSNR of what was received, dB; null for sources that cannot be drawn again.
     pub psnr_db: Option<f64>,
 }
@@ -155,9 +155,14 @@ fn middle(calls: &[Numbers], pick: impl Fn(&Numbers) -> Option<f64>) -> Option<f
     median(&calls.iter().filter_map(pick).collect::<Vec<f64>>()).map(tenth)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a call's frames are far below 2^52")]
-fn count(calls: &[Numbers], pick: impl Fn(&Numbers) -> u64) -> f64 {
-    middle(calls, |numbers| Some(pick(numbers) as f64)).unwrap_or_default()
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a call's frames are far below 2^52, and not negative"
+)]
+fn count(calls: &[Numbers], pick: impl Fn(&Numbers) -> u64) -> u64 {
+    middle(calls, |numbers| Some(pick(numbers) as f64)).unwrap_or_default() as u64
 }
 
 impl Report {
@@ -253,7 +258,7 @@ impl Report {
                 "{name}'s sound: {} packets sent, {} received, {} ms made up\n",
                 audio.sent,
                 audio.received,
-                audio.concealed * 20.0
+                audio.concealed * 20
             ));
         }
         if let Some(video) = &self.video {
