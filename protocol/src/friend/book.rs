@@ -114,7 +114,7 @@ impl Book {
             Input::Profile(name) => self.profile(name),
             Input::Availability(availability) => self.set_availability(availability),
             Input::OwnGrant(grant) => self.own_grant(unix_ms, grant),
-            Input::LinkUp(root) => self.link_up(unix_ms, root),
+            Input::LinkUp(root) => self.link_up(root),
             Input::LinkDown(root) => self.link_down(now, unix_ms, root),
             Input::Received(root, message) => self.received(now, unix_ms, root, message),
             Input::Request(root, request) => self.requested(now, unix_ms, root, request),

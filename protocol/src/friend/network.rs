@@ -104,6 +104,13 @@ impl Entry {
         }
     }
 
+    /// Seen now; but who wants to look like offline is not.
+    fn seen(&mut self, unix_ms: u64) {
+        if self.availability != Some(Availability::Invisible) {
+            self.record.last_seen_ms = Some(unix_ms);
+        }
+    }
+
     /// What stands in the way, in one sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         if self.linked {
@@ -136,7 +143,7 @@ impl Entry {
 }
 
 impl Book {
-    pub(super) fn link_up(&mut self, unix_ms: u64, root: RootPublic) {
+    pub(super) fn link_up(&mut self, root: RootPublic) {
         let Some(entry) = self.friends.get_mut(&root).filter(|entry| entry.may_link()) else {
             return self.outputs.push(Output::DropLink(root));
         };
@@ -149,7 +156,6 @@ impl Book {
         entry.linked = true;
         entry.search.stop();
         entry.ask.stop();
-        entry.record.last_seen_ms = Some(unix_ms);
         let state = entry.record.state;
         self.outputs.push(Output::Send(root, Message::Hello(hello)));
         let friendship = match state {
@@ -157,15 +163,14 @@ impl Book {
             FriendState::Requested => Friendship::Asked,
         };
         self.outputs.push(Output::Send(root, Message::Friendship(friendship)));
-        self.store(&root);
         self.event(Event::Friend(root));
     }
 
     pub(super) fn link_down(&mut self, now: Instant, unix_ms: u64, root: RootPublic) {
         let Some(entry) = self.friends.get_mut(&root).filter(|entry| entry.linked) else { return };
         entry.linked = false;
+        entry.seen(unix_ms);
         entry.availability = None;
-        entry.record.last_seen_ms = Some(unix_ms);
         entry.plan_attempts(now);
         self.store(&root);
         self.event(Event::Friend(root));
@@ -179,10 +184,15 @@ impl Book {
         match message {
             Message::Hello(hello) => {
                 self.set_remote(root, Some(hello.name), Some(hello.availability));
+                self.seen(unix_ms, root);
                 self.reconcile_grant(unix_ms, root, hello.granted);
             }
             Message::Profile(name) => self.set_remote(root, Some(name), None),
-            Message::Presence(availability) => self.set_remote(root, None, Some(availability)),
+            Message::Presence(availability) => {
+                // Before: who becomes invisible was seen until now.
+                self.seen(unix_ms, root);
+                self.set_remote(root, None, Some(availability));
+            }
             Message::Friendship(Friendship::Accepted) => self.agreed(now, unix_ms, root),
             Message::Friendship(Friendship::Asked) => {
                 // Asked over a link: this side is asked or has asked as well, which makes both of one mind.
@@ -318,6 +328,13 @@ impl Book {
         self.store(&root);
         self.outputs.push(Output::DropLink(root));
         self.event(Event::Friend(root));
+    }
+
+    fn seen(&mut self, unix_ms: u64, root: RootPublic) {
+        if let Some(entry) = self.friends.get_mut(&root) {
+            entry.seen(unix_ms);
+            self.store(&root);
+        }
     }
 
     fn set_remote(&mut self, root: RootPublic, name: Option<crate::wire::Name>, availability: Option<Availability>) {

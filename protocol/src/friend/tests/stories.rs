@@ -180,6 +180,16 @@ fn invisible_is_shown_as_offline_and_takes_the_contact_slot_away() {
     let view = world.view(1, 0).expect("friend");
     assert!(!view.online && view.linked);
     assert!(!world.nodes[0].book.slots().contains(&SlotPlan::Contact));
+    // What comes and goes unseen does not move the time at which it was seen last.
+    let seen = view.record.last_seen_ms;
+    assert!(seen.is_some());
+    world.pass(Duration::from_secs(60));
+    world.stop(0);
+    world.start(0);
+    world.pass(Duration::from_secs(1200));
+    let view = world.view(1, 0).expect("friend");
+    assert!(view.linked && !view.online);
+    assert_eq!(view.record.last_seen_ms, seen);
     world.act(0, Input::Availability(Availability::Dnd));
     let view = world.view(1, 0).expect("friend");
     assert!(view.online && view.availability == Some(Availability::Dnd));
