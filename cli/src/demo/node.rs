@@ -43,7 +43,19 @@ pub struct Node {
     pub started_ns: u64,
     /// Milliseconds from then until the API answered.
     pub api_ms: f64,
-    process: Started,
+    process: Running,
+}
+
+/// A process that is killed when nobody holds it any more: also when the demo ends before the node answers.
+#[derive(Debug)]
+struct Running(Started);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone after `stop`; else the demo ends early, and no process may stay behind.
+        let _ = self.0.child.kill();
+        let _ = self.0.child.wait();
+    }
 }
 
 /// Writes the settings of a demo node into its home: loopback only, no multicast, one node to start from.
@@ -81,7 +93,7 @@ impl Node {
     /// As [`Node::start`].
     pub async fn start_program(program: &Path, name: &str, home: &Path) -> Result<Self, Failure> {
         let (started, started_ns) = (Instant::now(), now_ns());
-        let mut process = process::start(program, home, false)?;
+        let mut process = Running(process::start(program, home, false)?);
         let client = loop {
             // Looking for the socket is cheap, so the node that starts is not disturbed by it.
             if paths::socket(home).exists()
@@ -89,15 +101,14 @@ impl Node {
             {
                 break client;
             }
-            if let Ok(Some(status)) = process.child.try_wait() {
-                let words = process.last_words();
+            if let Ok(Some(status)) = process.0.child.try_wait() {
+                let words = process.0.last_words();
                 return Err(Failure::new(Exit::Unwell, format!("{name}'s node ended ({status}): {words}")));
             }
             if started.elapsed() > START {
-                let _ = process.child.kill();
                 return Err(Failure::new(
                     Exit::Unwell,
-                    format!("{name}'s node does not answer: {}", process.last_words()),
+                    format!("{name}'s node does not answer: {}", process.0.last_words()),
                 ));
             }
             sleep(POLL).await;
@@ -109,7 +120,7 @@ impl Node {
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.process.child.id()
+        self.process.0.child.id()
     }
 
     /// Waits until the node is ready (a DHT peer, and the own slots read back from another node); milliseconds from the
@@ -212,19 +223,11 @@ impl Node {
     pub async fn stop(mut self) -> Result<(), Failure> {
         self.client.shutdown().await?;
         let gone = async {
-            while matches!(self.process.child.try_wait(), Ok(None)) {
+            while matches!(self.process.0.child.try_wait(), Ok(None)) {
                 sleep(POLL).await;
             }
         };
         timeout(STOP, gone).await.map_err(|_| Failure::new(Exit::Unwell, format!("{}'s node does not stop", self.name)))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // Already gone after `stop`; else the demo ends early, and no process may stay behind.
-        let _ = self.process.child.kill();
-        let _ = self.process.child.wait();
     }
 }
 
