@@ -17,4 +17,3 @@ pub mod runtime;
 pub mod service;
 pub mod store;
 pub mod swarm;
-pub mod trim;

@@ -81,7 +81,6 @@ pub async fn run(path: &Path, began: Instant, stop: CancellationToken) -> Result
     let handle = Handle::new(home.path().to_owned(), began, emitter.clone(), stop.clone());
     let server = Server::start(home.path(), handle.clone()).await?;
     let api_ms = handle.since_start_ms();
-    tokio::spawn(crate::trim::watch(emitter.clone(), stop.clone()));
     let up = Up { home: &home, config, began, emitter, stop: stop.clone(), api_ms };
     let result = up.keys_then_service(&handle).await;
     server.stop().await;
