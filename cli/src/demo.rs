@@ -149,6 +149,8 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     report.api_ms = people(numbers.api_ms);
     report.request_ms = tenth(numbers.request_ms);
     report.accept_to_link_ms = tenth(numbers.accept_to_link_ms);
+    // Before the first call: what a node needs that has a friend online and has not talked yet.
+    report.rss_mb.idle = idle::rss_mb(&world)?.map(tenth);
     story.chapter("Calling")?;
     let talk = Talk {
         talk: Duration::from_secs(demo.seconds),
@@ -165,7 +167,6 @@ async fn tell(demo: &Demo, folder: &Path, results: &Path, story: &mut Story<'_>)
     };
     story.chapter("Doing nothing")?;
     let idle = idle::watch(&world, Duration::from_secs(demo.idle), story).await?;
-    report.rss_mb.idle = idle.rss_mb.map(tenth);
     report.idle_bytes_per_s = idle.bytes_per_s.map(tenth);
     report.idle_method = idle.method;
     report.window_s.idle = tenth(idle.seconds);
