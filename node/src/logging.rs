@@ -72,7 +72,7 @@ mod tests {
         assert!(filter.would_enable("twocan_node::swarm", &Level::TRACE));
         assert!(filter.would_enable("twocan_node::service", &Level::INFO));
         assert!(!filter.would_enable("twocan_node::service", &Level::DEBUG));
-        assert!(!filter.would_enable("webrtc::peer_connection::driver", &Level::ERROR));
+        assert!(!filter.would_enable("webrtc", &Level::ERROR));
         assert!(!filter.would_enable("libp2p_kad::behaviour", &Level::ERROR));
         assert!(filter.would_enable("anything", &Level::WARN));
     }
