@@ -360,7 +360,7 @@ fn datagram(number: u64) -> Vec<u8> {
         4 => &[0x80, 111, 0, 1],
         _ => &[0x80, 200, 0, 6],
     };
-    if number % 13 != 0 && bytes.len() >= start.len() {
+    if !number.is_multiple_of(13) && bytes.len() >= start.len() {
         bytes[..start.len()].copy_from_slice(start);
     }
     bytes
@@ -456,7 +456,7 @@ fn nonsense_call(number: u8) -> Message {
         sdp: Bounded::new("v=0\r\nm=audio 9 nonsense".repeat(usize::from(number))).unwrap_or_default(),
     };
     let candidates = Candidates::first_of((0..16).filter_map(|port| Candidate::new(format!("candidate:{port} junk"))));
-    let body = CallBody::Invite { description, candidates, video: number % 2 == 0 };
+    let body = CallBody::Invite { description, candidates, video: number.is_multiple_of(2) };
     Message::Call(CallMessage { call: CallId([number; 16]), participant: 0, body })
 }
 
