@@ -158,7 +158,17 @@ async fn listening_answers_by_itself_only_when_told_to() {
     assert_eq!(end(task).await.unwrap(), Exit::Ok);
     assert!(node.call(&rings.id).await.unwrap().answered_ms.is_some());
     // Without it, a call that nobody takes ends unanswered.
+    let node = FakeNode::new();
+    node.befriend("bob");
     let task = start(&node, format!("listen --once {QUIET}"));
+    // It has to listen before the call is over.
+    timeout(PATIENCE, async {
+        while node.followers() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
     let rings = node.friend_calls("bob", false);
     let mut events = node.events().await.unwrap();
     node.hangup(&rings.id).await.unwrap();
