@@ -12,6 +12,7 @@ pub mod home;
 pub mod keyfile;
 pub mod links;
 pub mod logging;
+pub mod relay;
 pub mod rendezvous;
 pub mod runtime;
 pub mod service;
