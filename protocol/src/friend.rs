@@ -85,6 +85,13 @@ pub enum Input {
     NetworkChanged,
     /// A call wants the link to this friend now.
     Urge(RootPublic),
+    /// The person hides the own addresses from a friend (`None`: from everybody), or shows them again.
+    Hide {
+        /// From whom.
+        friend: Option<RootPublic>,
+        /// Whether they are hidden from now on.
+        hidden: bool,
+    },
 }
 
 /// What came of asking.
@@ -122,6 +129,8 @@ pub enum Output {
     PlanChanged,
     /// Close the link to this node after what was sent (`link::Input::Close`), forget its session and its addresses.
     DropLink(RootPublic),
+    /// Close the link to this friend and search anew: it has to take another way from now on.
+    Relink(RootPublic),
     /// Make a new contact token: somebody who knows the old one is not wanted any more.
     RotateToken,
     /// Make a new presence key with this generation, store it, and give [`Input::OwnGrant`].

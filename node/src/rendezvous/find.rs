@@ -384,7 +384,7 @@ mod tests {
             Target::Friend { root: alice.public(), friendship: friendship.clone(), grant: Some(presence.grant()) };
         let looked: Vec<RecordKey> = places(&target, NOW_MS).iter().map(|place| place.reader.key).collect();
         let presences = published(&Slot::Presence(presence));
-        let pairs = published(&Slot::Pair { root: alice.clone(), friendship, friend: bob.public(), since_ms: 0 });
+        let pairs = published(&Slot::Pair { root: alice.clone(), friendship, friend: bob.public(), since_ms: Some(0) });
         assert_eq!(looked.len(), 6);
         assert_eq!(looked[..2], [presences[0], pairs[0]]);
         assert!(looked.contains(&presences[1]) && looked.contains(&pairs[1]));

@@ -61,8 +61,8 @@ pub enum Slot {
         friendship: FriendshipKey,
         /// Who it is for.
         friend: RootPublic,
-        /// Since when it is published (Unix ms): the older, the rarer.
-        since_ms: u64,
+        /// Since when it is published (Unix ms): the older, the rarer. `None`: in every epoch.
+        since_ms: Option<u64>,
     },
     /// For whoever holds the address.
     Contact {
@@ -124,7 +124,7 @@ impl Slot {
     }
 
     fn is_wanted(&self, epoch: u64, unix_ms: u64) -> bool {
-        let Self::Pair { friend, since_ms, .. } = self else { return true };
+        let Self::Pair { friend, since_ms: Some(since_ms), .. } = self else { return true };
         let age = unix_ms.saturating_sub(*since_ms);
         let every = if age < EVERY_UNTIL_MS {
             1
@@ -403,7 +403,7 @@ mod tests {
     fn pair(since_ms: u64) -> Slot {
         let [root, friend] = [1, 2].map(|n| RootKey::from_secret(&[n; 32]));
         let friendship = FriendshipKey::of(&root, &friend.public());
-        Slot::Pair { root: Arc::new(root), friendship, friend: friend.public(), since_ms }
+        Slot::Pair { root: Arc::new(root), friendship, friend: friend.public(), since_ms: Some(since_ms) }
     }
 
     fn contact() -> Slot {

@@ -83,6 +83,7 @@ impl Service {
             Output::Search(root) => self.search(root),
             Output::Ask(address, request) => self.ask(address, request),
             Output::PlanChanged => self.publish(),
+            Output::Relink(root) => self.relink(root),
             Output::DropLink(root) => {
                 self.drop_link(root);
                 self.open_gates();

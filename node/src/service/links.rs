@@ -264,6 +264,14 @@ impl Service {
         self.whereabouts.remove(&root);
     }
 
+    /// Closes the link; it is made again another way.
+    pub(super) fn relink(&mut self, root: RootPublic) {
+        self.open_gates();
+        if self.sessions.contains_key(&root) {
+            self.session_input(root, link::Input::Close(ByeReason::Replaced));
+        }
+    }
+
     pub(super) fn close_sessions(&mut self) {
         let roots: Vec<RootPublic> = self.sessions.keys().copied().collect();
         for root in roots {

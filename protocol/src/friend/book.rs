@@ -37,8 +37,9 @@ pub enum SlotPlan {
     Pair {
         /// For whom.
         root: RootPublic,
-        /// Since when it has been needed (Unix ms): the longer ago, the less often it is renewed.
-        since_ms: u64,
+        /// Since when it has been needed (Unix ms): the longer ago, the less often it is renewed. `None`: always, since
+        /// the own addresses are hidden from this friend, who never gets the grant.
+        since_ms: Option<u64>,
     },
     /// The contact slot for strangers who hold the address.
     Contact,
@@ -122,6 +123,7 @@ impl Book {
             Input::SearchFailed(root) => self.search_failed(now, root),
             Input::NetworkChanged => self.network_changed(now),
             Input::Urge(root) => self.urge(now, root),
+            Input::Hide { friend, hidden } => self.hide(unix_ms, friend, hidden),
         }
         self.finish()
     }
@@ -171,6 +173,24 @@ impl Book {
         self.friends.get(root).is_some_and(|entry| entry.record.state == FriendState::Accepted)
     }
 
+    /// Whether the own addresses are hidden from this person: links and calls run through relays only.
+    #[must_use]
+    pub fn hides(&self, root: &RootPublic) -> bool {
+        self.state.hide_all || self.friends.get(root).is_some_and(|entry| entry.record.hidden)
+    }
+
+    /// Whether the own addresses are hidden from everybody.
+    #[must_use]
+    pub fn hides_all(&self) -> bool {
+        self.state.hide_all
+    }
+
+    /// Whether the own addresses are hidden from anybody: strangers then get them neither.
+    #[must_use]
+    pub fn hides_any(&self) -> bool {
+        self.state.hide_all || self.friends.values().any(|entry| entry.record.hidden)
+    }
+
     /// The name to show for somebody.
     #[must_use]
     pub fn name_of(&self, root: &RootPublic) -> String {
@@ -199,8 +219,11 @@ impl Book {
         let generation = self.state.generation;
         plan.extend(self.friends.values().filter(|entry| entry.may_link()).filter_map(|entry| {
             let record = &entry.record;
+            if self.hides(&record.root) {
+                return Some(SlotPlan::Pair { root: record.root, since_ms: None });
+            }
             let served = record.state == FriendState::Accepted && record.granted >= generation.max(1);
-            (!served).then_some(SlotPlan::Pair { root: record.root, since_ms: record.ungranted_ms })
+            (!served).then_some(SlotPlan::Pair { root: record.root, since_ms: Some(record.ungranted_ms) })
         }));
         plan
     }

@@ -407,6 +407,9 @@ impl Book {
         else {
             return;
         };
+        if self.hides(&root) {
+            return;
+        }
         if let Some(grant) = self.grant.as_ref().filter(|grant| entry.record.granted < grant.generation) {
             self.outputs.push(Output::Send(root, Message::Grant(grant.clone())));
         }

@@ -64,6 +64,7 @@ impl Book {
                 grant: None,
                 granted: 0,
                 ungranted_ms: unix_ms,
+                hidden: false,
             },
         );
         if self.requests.contains_key(&root) {
@@ -100,6 +101,7 @@ impl Book {
                 grant: None,
                 granted: 0,
                 ungranted_ms: unix_ms,
+                hidden: false,
             },
         );
         self.agreed(now, unix_ms, root);
@@ -172,6 +174,36 @@ impl Book {
         self.event(Event::FriendRemoved(root));
         if entry.record.state == FriendState::Accepted {
             self.rotate_grant(unix_ms);
+        }
+    }
+
+    pub(super) fn hide(&mut self, unix_ms: u64, friend: Option<RootPublic>, hidden: bool) {
+        let before: Vec<RootPublic> = self.friends.keys().filter(|root| self.hides(root)).copied().collect();
+        match friend {
+            None => self.state.hide_all = hidden,
+            Some(root) => match self.friends.get_mut(&root) {
+                Some(entry) => entry.record.hidden = hidden,
+                None => return self.refuse(root, Refusal::NoFriend),
+            },
+        }
+        match friend {
+            None => self.store_book(),
+            Some(root) => self.store(&root),
+        }
+        let changed: Vec<RootPublic> =
+            self.friends.keys().filter(|root| before.contains(root) != self.hides(root)).copied().collect();
+        // Whoever holds the grant would go on reading the presence slots, which tell where this node is.
+        let knew = |root: &RootPublic| self.friends[root].record.state == FriendState::Accepted;
+        if changed.iter().any(|root| self.hides(root) && knew(root)) {
+            self.rotate_grant(unix_ms);
+        }
+        for root in changed {
+            self.outputs.push(Output::Relink(root));
+            self.event(Event::Friend(root));
+        }
+        if let Some(root) = friend {
+            // The person's word is shown even where it changes nothing, because everybody is hidden from.
+            self.event(Event::Friend(root));
         }
     }
 

@@ -70,6 +70,9 @@ pub struct FriendRecord {
     /// Since when the friend waits for the present grant (Unix ms); pair slots fall in frequency with it.
     #[serde(default)]
     pub ungranted_ms: u64,
+    /// The own addresses are hidden from this friend.
+    #[serde(default)]
+    pub hidden: bool,
 }
 
 /// Somebody who asks.
@@ -118,4 +121,7 @@ pub struct BookRecord {
     /// Generation of the own grant that is wanted; below it, the key in the store is outdated.
     #[serde(default)]
     pub generation: u64,
+    /// The own addresses are hidden from every friend.
+    #[serde(default)]
+    pub hide_all: bool,
 }

@@ -138,7 +138,7 @@ impl World {
                         self.wire.push((n, other, message));
                     }
                 }
-                Output::DropLink(root) => {
+                Output::DropLink(root) | Output::Relink(root) => {
                     if let Some(other) = self.index(&root) {
                         self.settle_between(n, other);
                         self.unlink(n, other);
@@ -192,9 +192,15 @@ impl World {
     fn unlink(&mut self, a: usize, b: usize) {
         if self.links.remove(&pair(a, b)) {
             self.wire.retain(|(from, to, _)| pair(*from, *to) != pair(a, b));
-            for (n, other) in [(a, b), (b, a)] {
-                let root = self.nodes[other].root;
-                self.input(n, Input::LinkDown(root));
+            // Both notice before either does anything about it.
+            let noticed = [(a, b), (b, a)].map(|(n, other)| {
+                let (root, clock) = (self.nodes[other].root, &self.clock);
+                let node = &mut self.nodes[n];
+                let outputs = node.running.then(|| node.book.handle(clock.now, clock.unix_ms, Input::LinkDown(root)));
+                (n, outputs.unwrap_or_default())
+            });
+            for (n, outputs) in noticed {
+                self.apply(n, outputs);
             }
         }
     }

@@ -14,6 +14,8 @@ enum Step {
     Unblock(usize, usize),
     Remove(usize, usize),
     Availability(usize, usize),
+    Hide(usize, usize, bool),
+    HideAll(usize, bool),
     Stop(usize),
     Start(usize),
     Cut(usize, usize),
@@ -30,6 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => two().prop_map(|(a, b)| Step::Unblock(a, b)),
         1 => two().prop_map(|(a, b)| Step::Remove(a, b)),
         1 => (0usize..3, 0usize..3).prop_map(|(n, a)| Step::Availability(n, a)),
+        2 => (two(), any::<bool>()).prop_map(|((a, b), hidden)| Step::Hide(a, b, hidden)),
+        1 => (0usize..3, any::<bool>()).prop_map(|(n, hidden)| Step::HideAll(n, hidden)),
         2 => (0usize..3).prop_map(Step::Stop),
         3 => (0usize..3).prop_map(Step::Start),
         2 => two().prop_map(|(a, b)| Step::Cut(a, b)),
@@ -51,6 +55,11 @@ proptest! {
                 Step::Unblock(a, b) => { let root = world.nodes[b].root; world.act(a, Input::Unblock(root)); }
                 Step::Remove(a, b) => { let root = world.nodes[b].root; world.act(a, Input::Remove(root)); }
                 Step::Availability(n, a) => world.act(n, Input::Availability(Availability::ALL[a])),
+                Step::Hide(a, b, hidden) => {
+                    let friend = Some(world.nodes[b].root);
+                    world.act(a, Input::Hide { friend, hidden });
+                }
+                Step::HideAll(n, hidden) => world.act(n, Input::Hide { friend: None, hidden }),
                 Step::Stop(n) => world.stop(n),
                 Step::Start(n) => if !world.nodes[n].running { world.start(n) },
                 Step::Cut(a, b) => { world.unlink(a, b); world.settle(); }
@@ -76,6 +85,11 @@ proptest! {
                 // Two who both see a friendship are linked, whatever happened before.
                 if accepted(n, other) && accepted(other, n) {
                     prop_assert!(world.links.contains(&pair(n, other)), "{} and {} found each other", n, other);
+                }
+                // Nobody from whom the addresses are hidden can read the presence slot.
+                let held = world.view(other, n).and_then(|view| view.record.grant);
+                if node.book.hides(&world.nodes[other].root) {
+                    prop_assert!(held.is_none_or(|grant| grant != node.key.grant()), "{other} reads the slot of {n}");
                 }
                 // Whoever is not a friend here is not linked.
                 if world.links.contains(&pair(n, other)) {

@@ -276,3 +276,29 @@ fn what_a_stranger_says_over_a_link_changes_nothing() {
     }
     assert!(world.nodes[0].friends.is_empty() && !world.nodes[0].book.is_friend(&stranger));
 }
+
+#[test]
+fn a_friend_from_whom_the_address_is_hidden_is_met_by_the_pair_slot_only() {
+    let mut world = World::new::<3>();
+    world.befriend(0, 1);
+    world.befriend(0, 2);
+    let (bob, old) = (world.nodes[1].root, world.nodes[0].key.grant());
+    assert!(world.view(1, 0).unwrap().record.grant == Some(old.clone()));
+    world.act(0, Input::Hide { friend: Some(bob), hidden: true });
+    world.pass(Duration::from_secs(300));
+    // The key that Bob knows is not published any more; Carol has the new one.
+    assert_ne!(world.nodes[0].key.grant(), old);
+    assert_eq!(world.view(1, 0).unwrap().record.grant, Some(old));
+    assert_eq!(world.view(2, 0).unwrap().record.grant, Some(world.nodes[0].key.grant()));
+    assert!(world.nodes[0].book.slots().contains(&SlotPlan::Pair { root: bob, since_ms: None }));
+    assert!(world.friends(0, 1) && world.friends(0, 2), "both are linked again");
+    // A restart changes nothing about it.
+    world.stop(0);
+    world.start(0);
+    world.pass(Duration::from_secs(300));
+    assert!(world.nodes[0].book.hides(&bob) && world.nodes[0].book.hides_any() && world.friends(0, 1));
+    world.act(0, Input::Hide { friend: Some(bob), hidden: false });
+    world.pass(Duration::from_secs(300));
+    assert_eq!(world.view(1, 0).unwrap().record.grant, Some(world.nodes[0].key.grant()));
+    assert!(!world.nodes[0].book.hides_any());
+}
