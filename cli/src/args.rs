@@ -97,6 +97,18 @@ pub enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Hide your network address: links and calls then run through relays only
+    Hide {
+        /// From whom; without it, says how it is set
+        #[arg(conflicts_with = "all")]
+        who: Option<String>,
+        /// From everybody
+        #[arg(long)]
+        all: bool,
+        /// Show it again
+        #[arg(long)]
+        off: bool,
+    },
     /// End a friendship, or withdraw a request
     Remove {
         /// Who

@@ -60,6 +60,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Friends { who } => friends::friends(node, who.as_deref(), out).await,
         Command::Rename { who, name } => friends::rename(node, &who, name, out).await,
         Command::Verify { who, yes, undo } => friends::verify(node, &who, yes, undo, out).await,
+        Command::Hide { who, all, off } => friends::hide(node, who.as_deref(), all, !off, out).await,
         Command::Remove { who } => friends::remove(node, &who, out).await,
         Command::Lookup { whom } => friends::lookup(node, whom, out).await,
         Command::Requests => requests::requests(node, out).await,

@@ -126,6 +126,14 @@ impl Handle for Client {
         self.wire.tell(Method::PUT, "/v1/availability", &set, QUICK).await
     }
 
+    async fn privacy(&self) -> Result<Privacy> {
+        self.wire.get("/v1/privacy", QUICK).await
+    }
+
+    async fn set_privacy(&self, privacy: Privacy) -> Result<Privacy> {
+        self.wire.ask(Method::PUT, "/v1/privacy", &privacy, QUICK).await
+    }
+
     async fn place_call(&self, place: PlaceCall) -> Result<SeatedCall> {
         self.wire.ask(Method::POST, "/v1/calls", &place, QUICK).await
     }

@@ -92,6 +92,9 @@ pub struct Friend {
     pub safety_words: String,
     /// Whether the person here confirmed them.
     pub verified: bool,
+    /// Whether this node's addresses are hidden from the friend: links and calls run through relays only.
+    #[serde(default)]
+    pub hide_address: bool,
     /// For a requested friend: what stands in the way, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -121,6 +124,17 @@ pub struct FriendUpdate {
     /// Whether the safety words were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
+    /// Whether to hide this node's addresses from the friend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hide_address: Option<bool>,
+}
+
+/// What others learn of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Privacy {
+    /// Whether this node's addresses are hidden from everybody: links and calls run through relays only. A single
+    /// friend's setting is [`FriendUpdate::hide_address`].
+    pub hide_address: bool,
 }
 
 /// A contact request from a stranger.

@@ -68,6 +68,11 @@ pub trait Handle: Clone + Send + Sync + 'static {
     /// Sets the own availability. `PUT /v1/availability`
     fn set_availability(&self, set: SetAvailability) -> impl Future<Output = Result<()>> + Send;
 
+    /// What others learn of this node. `GET /v1/privacy`
+    fn privacy(&self) -> impl Future<Output = Result<Privacy>> + Send;
+    /// Hides this node's addresses from everybody, or shows them again. `PUT /v1/privacy`
+    fn set_privacy(&self, privacy: Privacy) -> impl Future<Output = Result<Privacy>> + Send;
+
     /// Calls a friend and takes the seat. `POST /v1/calls`
     fn place_call(&self, place: PlaceCall) -> impl Future<Output = Result<SeatedCall>> + Send;
     /// Calls that are not over, and those that ended in the last minute. `GET /v1/calls`

@@ -31,8 +31,8 @@ pub use endpoint::{Endpoint, Token};
 pub use error::{Code, Error, Result};
 pub use event::Event;
 pub use friend::{
-    AddFriend, Availability, Friend, FriendId, FriendState, FriendUpdate, Link, LinkPath, Request, RequestAnswer,
-    SetAvailability,
+    AddFriend, Availability, Friend, FriendId, FriendState, FriendUpdate, Link, LinkPath, Privacy, Request,
+    RequestAnswer, SetAvailability,
 };
 pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};

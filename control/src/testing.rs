@@ -36,6 +36,7 @@ struct State {
     availability: Availability,
     friends: Vec<Friend>,
     requests: Vec<Request>,
+    privacy: Privacy,
     blocked: Vec<FriendId>,
     calls: Vec<Call>,
     seats: HashMap<CallId, SeatToken>,

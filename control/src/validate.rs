@@ -84,6 +84,12 @@ impl Validate for FriendUpdate {
     }
 }
 
+impl Validate for Privacy {
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl Validate for RequestAnswer {
     fn validate(&self) -> Result<()> {
         match self {

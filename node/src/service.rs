@@ -14,6 +14,7 @@ mod calls;
 mod doctor;
 mod friends;
 mod handle;
+mod hide;
 mod keep;
 mod links;
 mod reach;

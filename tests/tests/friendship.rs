@@ -21,7 +21,8 @@ async fn two_people_become_friends_by_address() -> Result<()> {
     assert_eq!(seen_by_alice.safety_words, seen_by_bob.safety_words);
     assert_eq!(seen_by_alice.safety_words.split(' ').count(), 6);
     assert!(bob.api().requests().await?.is_empty());
-    let verified = alice.api().update_friend("bob", FriendUpdate { verified: Some(true), name: None }).await?;
+    let verified =
+        alice.api().update_friend("bob", FriendUpdate { verified: Some(true), ..FriendUpdate::default() }).await?;
     assert!(verified.verified);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Friends: add, friends, rename, verify, remove, lookup.
 
 use futures::StreamExt;
-use twocan_control::{AddFriend, Event, FriendState, FriendUpdate, Handle, LookupRequest};
+use twocan_control::{AddFriend, Event, FriendState, FriendUpdate, Handle, LookupRequest, Privacy};
 
 use crate::args::Add;
 use crate::exit::{Exit, Failure};
@@ -54,7 +54,7 @@ pub async fn friends<H: Handle>(node: &H, who: Option<&str>, out: &mut Out) -> R
 
 /// Gives a friend another name here.
 pub async fn rename<H: Handle>(node: &H, who: &str, name: String, out: &mut Out) -> Result<Exit, Failure> {
-    let friend = node.update_friend(who, FriendUpdate { name: Some(name), verified: None }).await?;
+    let friend = node.update_friend(who, FriendUpdate { name: Some(name), ..FriendUpdate::default() }).await?;
     out.show(&friend, |friend| format!("Now called {}.\n", clean_line(&friend.name)))?;
     Ok(Exit::Ok)
 }
@@ -74,7 +74,9 @@ pub async fn verify<H: Handle>(node: &H, who: &str, yes: bool, undo: bool, out: 
             .hint("compare the words by voice, then `twocan verify NAME --yes`"));
     }
     if verified || undo {
-        friend = node.update_friend(&friend.id, FriendUpdate { name: None, verified: Some(verified) }).await?;
+        friend = node
+            .update_friend(&friend.id, FriendUpdate { verified: Some(verified), ..FriendUpdate::default() })
+            .await?;
     }
     let said = match (undo, friend.verified) {
         (true, _) => format!("{name} is no longer marked as verified.\n"),
@@ -82,6 +84,59 @@ pub async fn verify<H: Handle>(node: &H, who: &str, yes: bool, undo: bool, out: 
         (false, false) => format!("{name} is not verified. If the words differ, somebody sits between you.\n"),
     };
     out.show(&friend, |_| said)?;
+    Ok(Exit::Ok)
+}
+
+/// Hides the own address from one friend or from everybody, or says from whom it is hidden.
+pub async fn hide<H: Handle>(
+    node: &H,
+    who: Option<&str>,
+    all: bool,
+    hidden: bool,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    match who {
+        Some(who) => {
+            let update = FriendUpdate { hide_address: Some(hidden), ..FriendUpdate::default() };
+            let friend = node.update_friend(who, update).await?;
+            out.show(&friend, |friend| {
+                let name = clean_line(&friend.name);
+                if hidden {
+                    format!(
+                        "Your address is hidden from {name}: links and calls with {name} run through relays of your other \
+                         friends.\nWhere you were until now {name} may remember; after `twocan down` and `twocan up` \
+                         nothing of that leads to you.\n"
+                    )
+                } else {
+                    format!("{name} may know your address again.\n")
+                }
+            })?;
+        }
+        None if all || !hidden => {
+            let privacy = node.set_privacy(Privacy { hide_address: hidden }).await?;
+            out.show(&privacy, |_| {
+                if hidden {
+                    "Your address is hidden from everybody: links and calls run through relays of your friends.\n"
+                        .to_owned()
+                } else {
+                    "Your address is hidden only from those friends from whom you hid it by name.\n".to_owned()
+                }
+            })?;
+        }
+        None => {
+            let privacy = node.privacy().await?;
+            let hidden_from = if privacy.hide_address {
+                vec!["everybody".to_owned()]
+            } else {
+                let friends = node.friends().await?;
+                friends.iter().filter(|friend| friend.hide_address).map(|friend| clean_line(&friend.name)).collect()
+            };
+            out.show(&privacy, |_| match hidden_from.as_slice() {
+                [] => "Your address is hidden from nobody.\n".to_owned(),
+                names => format!("Your address is hidden from: {}\n", names.join(", ")),
+            })?;
+        }
+    }
     Ok(Exit::Ok)
 }
 

@@ -91,6 +91,9 @@ pub fn one(friend: &Friend, style: Style) -> String {
             if friend.verified { "yes" } else { "no (compare the safety words by voice, then `twocan verify`)" }
         ),
     ];
+    if friend.hide_address {
+        lines.push("your address: hidden from this friend (`twocan hide NAME --off` shows it)".to_owned());
+    }
     if let Some(own) = friend.own_name.as_ref().filter(|own| **own != friend.name) {
         lines.push(format!("calls itself: {}", clean_line(own)));
     }
@@ -155,6 +158,7 @@ mod tests {
             last_seen_ms: None,
             safety_words: "one two three four five six".into(),
             verified: false,
+            hide_address: false,
             trouble: None,
             added_ms: 0,
         }

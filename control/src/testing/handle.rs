@@ -135,6 +135,7 @@ impl Handle for FakeNode {
         let mut friend = state.find(friend)?;
         friend.name = update.name.unwrap_or(friend.name);
         friend.verified = update.verified.unwrap_or(friend.verified);
+        friend.hide_address = update.hide_address.unwrap_or(friend.hide_address);
         if let Some(kept) = state.friends.iter_mut().find(|kept| kept.id == friend.id) {
             *kept = friend.clone();
         }
@@ -208,6 +209,17 @@ impl Handle for FakeNode {
         state.availability = set.availability;
         state.emit(&Event::Availability { availability: set.availability });
         Ok(())
+    }
+
+    async fn privacy(&self) -> Result<Privacy> {
+        self.enter().await?;
+        Ok(self.state().privacy)
+    }
+
+    async fn set_privacy(&self, privacy: Privacy) -> Result<Privacy> {
+        self.enter().await?;
+        self.state().privacy = privacy;
+        Ok(privacy)
     }
 
     async fn place_call(&self, place: PlaceCall) -> Result<SeatedCall> {

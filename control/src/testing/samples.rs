@@ -43,6 +43,7 @@ pub fn sample_friend(name: &str) -> Friend {
         last_seen_ms: Some(1_700_000_000_000),
         safety_words: "one two three four five six".to_owned(),
         verified: false,
+        hide_address: false,
         trouble: None,
         added_ms: 1_700_000_000_000,
     }

@@ -216,12 +216,14 @@ impl Desk {
                 Ok(())
             }
             Command::AnswerRequest { id, answer } => node.answer_request(&id, answer).await,
-            Command::Rename { friend, name } => {
-                node.update_friend(&friend, FriendUpdate { name: Some(name), verified: None }).await.map(drop)
-            }
-            Command::Verify { friend, verified } => {
-                node.update_friend(&friend, FriendUpdate { name: None, verified: Some(verified) }).await.map(drop)
-            }
+            Command::Rename { friend, name } => node
+                .update_friend(&friend, FriendUpdate { name: Some(name), ..FriendUpdate::default() })
+                .await
+                .map(drop),
+            Command::Verify { friend, verified } => node
+                .update_friend(&friend, FriendUpdate { verified: Some(verified), ..FriendUpdate::default() })
+                .await
+                .map(drop),
             Command::Remove { friend } => node.remove_friend(&friend).await,
             Command::SetAvailability(availability) => node.set_availability(SetAvailability { availability }).await,
             Command::SetName(name) => {

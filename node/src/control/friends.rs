@@ -1,7 +1,7 @@
 //! Friends, blocks, and what strangers asked.
 
 use axum::extract::State;
-use twocan_control::{AddFriend, FriendId, FriendUpdate, Handle, Request, RequestAnswer};
+use twocan_control::{AddFriend, FriendId, FriendUpdate, Handle, Privacy, Request, RequestAnswer};
 
 use super::extract::{Answer, Body, Done, Friend, Json};
 use super::routes::Shared;
@@ -141,4 +141,30 @@ pub(super) async fn answer_request<H: Handle>(
 ) -> Answer<Done> {
     shared.handle.answer_request(&friend, body).await?;
     Ok(Done)
+}
+
+/// What others learn of this node.
+#[utoipa::path(
+    get,
+    path = "/v1/privacy",
+    tag = "friends",
+    responses((status = 200, body = Privacy, description = "Done."))
+)]
+pub(super) async fn privacy<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Json<Privacy>> {
+    Ok(Json(shared.handle.privacy().await?))
+}
+
+/// Hides this node's addresses from everybody, or shows them again.
+#[utoipa::path(
+    put,
+    path = "/v1/privacy",
+    tag = "friends",
+    request_body = Privacy,
+    responses((status = 200, body = Privacy, description = "Done."))
+)]
+pub(super) async fn set_privacy<H: Handle>(
+    State(shared): State<Shared<H>>,
+    Body(body): Body<Privacy>,
+) -> Answer<Json<Privacy>> {
+    Ok(Json(shared.handle.set_privacy(body).await?))
 }

@@ -41,6 +41,8 @@ use super::{calls, events, friends, identity, media, node, routes};
         friends::unblock,
         friends::requests,
         friends::answer_request,
+        friends::privacy,
+        friends::set_privacy,
         calls::calls,
         calls::place_call,
         calls::call,

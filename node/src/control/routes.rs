@@ -58,6 +58,7 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/blocked/{id}", delete(friends::unblock::<H>))
         .route("/v1/requests", get(friends::requests::<H>))
         .route("/v1/requests/{id}", post(friends::answer_request::<H>))
+        .route("/v1/privacy", get(friends::privacy::<H>).put(friends::set_privacy::<H>))
         .route("/v1/calls", get(calls::calls::<H>).post(calls::place_call::<H>))
         .route("/v1/calls/{call}", get(calls::call::<H>).merge(patch(calls::update_call::<H>)))
         .route("/v1/calls/{call}/answer", post(calls::answer_call::<H>))

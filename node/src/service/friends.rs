@@ -236,6 +236,9 @@ impl Service {
         if let Some(verified) = update.verified {
             self.act(Input::Verify(root, verified))?;
         }
+        if let Some(hidden) = update.hide_address {
+            self.act(Input::Hide { friend: Some(root), hidden })?;
+        }
         self.friend_view(&root).ok_or_else(|| no_friend(whom))
     }
 

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
     Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
-    Phrase, PlaceCall, Profile, Report, Request as ContactRequest, RequestAnswer, Result, SeatToken, SeatedCall,
-    SetAvailability, Status, TakeSeat, Timings,
+    Phrase, PlaceCall, Privacy, Profile, Report, Request as ContactRequest, RequestAnswer, Result, SeatToken,
+    SeatedCall, SetAvailability, Status, TakeSeat, Timings,
 };
 use twocan_protocol::friend::Input;
 
@@ -218,6 +218,14 @@ impl twocan_control::Handle for Handle {
     async fn update_friend(&self, friend: &str, update: FriendUpdate) -> Result<Friend> {
         let whom = friend.to_owned();
         self.run(move |service| service.update_friend(&whom, &update)).await
+    }
+
+    async fn privacy(&self) -> Result<Privacy> {
+        self.run(|service| Ok(service.privacy())).await
+    }
+
+    async fn set_privacy(&self, privacy: Privacy) -> Result<Privacy> {
+        self.run(move |service| service.set_privacy(privacy)).await
     }
 
     async fn remove_friend(&self, friend: &str) -> Result<()> {

@@ -55,6 +55,7 @@ pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView
         last_seen_ms: record.last_seen_ms,
         safety_words: safety_words(own, &record.root),
         verified: record.verified,
+        hide_address: view.record.hidden,
         trouble: view.trouble.clone(),
         added_ms: record.added_ms,
     }

@@ -62,9 +62,11 @@ async fn friends_go_through_the_socket_under_any_name() {
     let wrong = AddFriend { address: "twocan1oops".to_owned(), name: None, message: None };
     let wrong = client.add_friend(wrong).await.unwrap_err();
     assert_eq!((wrong.code, wrong.hint.is_some()), (Code::BadAddress, true));
-    let update = FriendUpdate { name: Some("Bob".to_owned()), verified: Some(true) };
+    let update = FriendUpdate { name: Some("Bob".to_owned()), verified: Some(true), hide_address: Some(true) };
     let renamed = client.update_friend(odd, update).await.unwrap();
-    assert!(renamed.verified && renamed.name == "Bob");
+    assert!(renamed.verified && renamed.hide_address && renamed.name == "Bob");
+    assert!(!client.privacy().await.unwrap().hide_address);
+    assert!(client.set_privacy(Privacy { hide_address: true }).await.unwrap().hide_address);
     assert_eq!(client.friend(odd).await.unwrap_err().code, Code::NotFound);
     client.remove_friend("Bob").await.unwrap();
     let eve = bench.node.befriend("eve");

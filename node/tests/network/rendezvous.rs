@@ -106,7 +106,8 @@ async fn a_friend_without_the_new_grant_is_met_in_the_pair_slot() {
     let alice = Person::start(1, &[stranger.quic()]).await;
     let bob = Person::start(2, &[stranger.quic()]).await;
     let friendship = FriendshipKey::of(&alice.root, &bob.root.public());
-    let pair = Slot::Pair { root: alice.root.clone(), friendship, friend: bob.root.public(), since_ms: Some(unix_ms()) };
+    let pair =
+        Slot::Pair { root: alice.root.clone(), friendship, friend: bob.root.public(), since_ms: Some(unix_ms()) };
     alice.rendezvous.set_slots(vec![Slot::Presence(presence(2)), pair]).await;
     alice.confirmed(2).await;
     let old = presence(1);
