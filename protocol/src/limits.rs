@@ -43,3 +43,12 @@ pub const PASSPHRASE_MIN: usize = 8;
 
 /// Longest passphrase in bytes: hashing it must not take time of its own.
 pub const PASSPHRASE_MAX: usize = 1024;
+
+/// Addresses of one relay over one transport: IPv4 and IPv6, and a mapped or second port of each.
+pub const RELAY_ENDPOINTS_MAX: usize = 4;
+
+/// Multiaddresses for circuits in a relay offer: IPv4 and IPv6, QUIC and TCP, and room for a second interface.
+pub const RELAY_CIRCUITS_MAX: usize = 8;
+
+/// Relays that one side brings to a call: each costs an allocation and its checks on both sides.
+pub const RELAYS_PER_CALL_MAX: usize = 4;

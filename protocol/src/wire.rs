@@ -1,5 +1,5 @@
 //! What friends say to each other over a link, and strangers over a contact stream: CBOR messages in one envelope.
-//! The words for it are in `specs/04-link.md` (frames, link messages), `specs/03-contact.md` and `specs/05-call.md`.
+//! The words for it are in `specs/04-link.md` (frames, link messages), `specs/03-contact.md`, `specs/05-call.md` and `specs/08-relay.md`.
 //!
 //! Everything that comes in is bounded while it is decoded: a frame by [`MAX_FRAME`], nesting by a small limit, each
 //! text, list and byte string by its type ([`Line`], [`Bounded`], [`List`], [`Blob`]). Unknown fields are ignored and
@@ -8,6 +8,7 @@
 mod call;
 mod contact;
 mod message;
+mod relay;
 mod text;
 
 pub use call::{
@@ -16,6 +17,7 @@ pub use call::{
 };
 pub use contact::{ContactMessage, Reply, Request, RequestId};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
+pub use relay::{CallRelay, Credential, Endpoint, Endpoints, Offer, RelayGrant, RelayMessage, RelayRefusal, Word};
 pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
 
 use serde::de::DeserializeOwned;

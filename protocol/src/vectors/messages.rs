@@ -7,9 +7,9 @@ use super::{bytes, check};
 use crate::identity::RootKey;
 use crate::rendezvous::Grant;
 use crate::wire::{
-    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, Candidate, ContactMessage, DeclineReason,
-    Description, DescriptionKind, Frame, Friendship, Hello, LeaveReason, List, Message, Name, Note, Open, Reason,
-    Reply, Request,
+    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ContactMessage, Credential,
+    DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship, Hello, LeaveReason, List,
+    Message, Name, Note, Offer, Open, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Word,
 };
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
@@ -142,6 +142,46 @@ fn call_frames() -> Vec<Value> {
     frames
 }
 
+fn relay_frames() -> Vec<Value> {
+    let endpoints = |texts: &[&str]| {
+        Endpoints::first_of(texts.iter().map(|text| Endpoint::from(text.parse::<std::net::SocketAddr>().unwrap())))
+    };
+    let word = |text: &str| Word::new(text).unwrap();
+    let (udp, tls) = (endpoints(&["203.0.113.9:4001", "[2001:db8::9]:4001"]), endpoints(&["203.0.113.9:443"]));
+    let circuit = "/ip4/203.0.113.9/udp/4000/quic-v1/p2p/12D3KooWAWN6QoYNePLFQuW3wGFrF96XEFnrbkHh6UiKHsXRqfNW";
+    let circuits = List::first_of([Bounded::new(circuit).unwrap()]);
+    let relay = CallRelay {
+        udp: udp.clone(),
+        tls: tls.clone(),
+        certificate: bytes(4),
+        user: word("3f9c0e5d7a1b2c4d"),
+        password: word("partners-password"),
+        lifetime: 3500,
+    };
+    let grant = RelayGrant {
+        id: 7,
+        own: Credential { user: word("9d8e7f6a5b4c3d2e"), password: word("own-password") },
+        partner: Credential { user: relay.user.clone(), password: relay.password.clone() },
+        lifetime: 3600,
+    };
+    let call = |relays| RelayMessage::Call { call: CallId(*b"0123456789abcdef"), participant: 0, relays };
+    let frame =
+        |name: &str, sequence, message| frame(&format!("relay: {name}"), sequence, None, Message::Relay(message));
+    let mut frames = vec![
+        frame("offer", None, RelayMessage::Offer(Offer { circuits, udp, tls, certificate: bytes(4) })),
+        frame("offer withdrawn", None, RelayMessage::Offer(Offer::default())),
+        frame("ask", None, RelayMessage::Ask { id: 7 }),
+        frame("grant", None, RelayMessage::Grant(grant)),
+        frame("relays of a call", Some(11), call(List::first_of([relay]))),
+        frame("no relays for a call", Some(12), call(List::default())),
+    ];
+    for reason in RelayRefusal::ALL {
+        let refusal = RelayMessage::Refuse { id: 7, reason: *reason };
+        frames.push(frame(&format!("refuse, {}", reason.word()), None, refusal));
+    }
+    frames
+}
+
 /// An envelope made by hand.
 fn envelope(version: u64, kind: &str, body: &Cbor) -> Vec<u8> {
     let mut inner = Vec::new();
@@ -166,6 +206,10 @@ fn refused() -> Vec<Value> {
         let items = vec![Cbor::from("c".repeat(length)); count];
         map(&[("generation", 0.into()), ("candidates", Cbor::Array(items))])
     };
+    let offer = |count: usize, length: usize| {
+        let items = vec![Cbor::from("1".repeat(length)); count];
+        map(&[("udp", Cbor::Array(items)), ("certificate", Cbor::Bytes(vec![7; 32]))])
+    };
     let stories = [
         ("envelope of another version", "version", envelope(2, "ping", &map(&[("id", 3.into())]))),
         ("bytes after the end", "trailing", trailing),
@@ -177,6 +221,8 @@ fn refused() -> Vec<Value> {
         ("call id of 15 bytes", "malformed", envelope(1, "call.ringing", &addressed(15, map(&[])))),
         ("17 candidates", "malformed", envelope(1, "call.candidates", &addressed(16, list(17, 1)))),
         ("candidate of 257 bytes", "malformed", envelope(1, "call.candidates", &addressed(16, list(1, 257)))),
+        ("five endpoints of a relay", "malformed", envelope(1, "relay.offer", &offer(5, 20))),
+        ("endpoint of 65 bytes", "malformed", envelope(1, "relay.offer", &offer(1, 65))),
     ];
     let stories = stories.into_iter().map(|(name, why, bytes)| {
         assert!(Frame::decode(&bytes).is_err(), "{name}");
@@ -225,7 +271,7 @@ fn messages_are_those_in_the_vectors() {
     let replies =
         Reply::ALL.iter().map(|reply| contact(&format!("reply: {}", reply.word()), ContactMessage::Reply(*reply)));
     contacts.extend(replies);
-    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).collect();
+    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).chain(relay_frames()).collect();
     check(
         "messages",
         &json!({

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{self, CallMessage};
+use super::relay::{self, RelayMessage};
 use super::text::words;
 use super::{Bounded, MAX_KIND, Name, WireError, from_cbor, to_cbor};
 use crate::rendezvous::Grant;
@@ -36,6 +37,8 @@ pub enum Message {
     Friendship(Friendship),
     /// Something about a call.
     Call(CallMessage),
+    /// Something about packet relays.
+    Relay(RelayMessage),
     /// A kind that this version does not know. Never sent; the receiver answers with [`Message::Unsupported`].
     Unknown(Bounded<MAX_KIND>),
 }
@@ -171,6 +174,7 @@ impl Message {
             Self::GrantStored(_) => "grant.stored",
             Self::Friendship(_) => "friendship",
             Self::Call(message) => message.body.kind(),
+            Self::Relay(message) => message.kind(),
             Self::Unknown(kind) => kind.as_str(),
         }
     }
@@ -190,6 +194,7 @@ impl Message {
             Self::GrantStored(generation) => to_cbor("grant.stored", &Stored { generation: *generation }),
             Self::Friendship(state) => to_cbor("friendship", &State { state: *state }),
             Self::Call(message) => call::encode(message),
+            Self::Relay(message) => relay::encode(message),
             Self::Unknown(_) => Err(WireError::Encode("a kind that is not known here")),
         }?;
         Ok((self.kind(), body))
@@ -213,10 +218,15 @@ impl Message {
             "grant" => Self::Grant(from_cbor("grant", body)?),
             "grant.stored" => Self::GrantStored(from_cbor::<Stored>("grant.stored", body)?.generation),
             "friendship" => Self::Friendship(from_cbor::<State>("friendship", body)?.state),
-            _ => match call::decode(kind, body)? {
-                Some(message) => Self::Call(message),
-                None => Self::Unknown(Bounded::new(kind).unwrap_or_default()),
-            },
+            _ => {
+                if let Some(message) = call::decode(kind, body)? {
+                    Self::Call(message)
+                } else if let Some(message) = relay::decode(kind, body)? {
+                    Self::Relay(message)
+                } else {
+                    Self::Unknown(Bounded::new(kind).unwrap_or_default())
+                }
+            }
         })
     }
 }

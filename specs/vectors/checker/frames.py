@@ -1,4 +1,4 @@
-"""Pages 03, 04 and 05: messages in their envelope, with a reader and writer of CBOR (RFC 8949)."""
+"""Pages 03, 04, 05 and 08: messages in their envelope, with a reader and writer of CBOR (RFC 8949)."""
 
 from .base import Wrong, equal, need
 from .curve import valid_key
@@ -72,7 +72,8 @@ def write_cbor(value, kind=None):
     if isinstance(value, str):
         return write_head(3, len(value.encode())) + value.encode()
     if isinstance(value, list):
-        return write_head(4, len(value)) + b"".join(write_cbor(item) for item in value)
+        inner = kind.item if isinstance(kind, Items) else None
+        return write_head(4, len(value)) + b"".join(write_cbor(item, inner) for item in value)
     if isinstance(kind, Fields):
         pairs = [(name, value[name], inner) for name, inner in kind.known.items() if name in value]
         head = write_head(5, len(pairs))
@@ -110,6 +111,16 @@ def candidates(value, later):
     return isinstance(value, list) and len(value) <= 16 and all(text(256)(item, later) for item in value)
 
 
+class Items:
+    """A list; items that are maps are written in the order of their table."""
+
+    def __init__(self, most, item):
+        self.most, self.item = most, item
+
+    def __call__(self, value, later):
+        return isinstance(value, list) and len(value) <= self.most and all(self.item(one, later) for one in value)
+
+
 class Fields:
     """A map; names that end in "_may" may be absent. Fields of later versions are let through if `later`."""
 
@@ -131,6 +142,11 @@ def about_a_call(**body):
 
 
 AVAILABILITY = word("available", "dnd", "invisible")
+ENDPOINTS = Items(4, text(64))
+CREDENTIAL = Fields(user=text(64), password=text(64))
+CALL_RELAY = Fields(
+    udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32), user=text(64), password=text(64), lifetime=unsigned(32)
+)
 DESCRIPTION = Fields(kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384))
 KINDS = {
     "open": Fields(session=unsigned(64), first=unsigned(64), of=unsigned(64), received=unsigned(64)),
@@ -158,6 +174,13 @@ KINDS = {
     ),
     "call.state": about_a_call(muted_may=boolean, video_may=boolean, held_may=boolean, seat_may=boolean),
     "call.offer": about_a_call(description=DESCRIPTION, candidates_may=candidates),
+    "call.relays": about_a_call(relays=Items(4, CALL_RELAY)),
+    "relay.offer": Fields(
+        circuits_may=Items(8, text(200)), udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32)
+    ),
+    "relay.ask": Fields(id=unsigned(64)),
+    "relay.grant": Fields(id=unsigned(64), own=CREDENTIAL, partner=CREDENTIAL, lifetime=unsigned(32)),
+    "relay.refuse": Fields(id=unsigned(64), reason=word("off", "busy")),
 }
 CONTACT_KINDS = {
     "request": Fields(id=unsigned(64), name_may=line(64), message_may=line(280), friends_may=boolean),
