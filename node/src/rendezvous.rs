@@ -9,8 +9,8 @@ mod find;
 mod plan;
 mod publish;
 
-pub use find::{Found, Report, Search, SearchEvent, Target};
-pub use plan::{Slot, SlotId, Status};
+pub use find::{Found, HEDGE, Judge, LINGER, Place, Report, Search, SearchEvent, Target, Verdict, places};
+pub use plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -23,7 +23,7 @@ mod streams;
 mod transport;
 mod types;
 
-pub use scope::Scope;
+pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
 pub use types::{
     Addresses, Config, ConnectionId, ConnectionInfo, Copy, DhtView, DialError, Event, Get, GetEvent, GetReport,

@@ -14,6 +14,6 @@ pub use body::{Body, BodyError};
 pub use record::{Publisher, RECORD_LEN, Reader, RecordError, RecordKey, verify_record};
 pub use schedule::{DAY_MS, HOUR_MS, Schedule};
 pub use slot::{
-    Grant, PresenceKey, contact_publisher, contact_reader, pair_publisher, pair_reader, presence_publisher,
-    presence_reader,
+    CONTACT_SLOTS, Grant, PresenceKey, contact_publisher, contact_reader, pair_publisher, pair_reader,
+    presence_publisher, presence_reader,
 };

@@ -156,7 +156,7 @@ fn worthless_record(number: u64, peer: &twocan_protocol::identity::PeerId) -> Re
         relayed: Vec::new(),
         expires_ms: u64::MAX,
     };
-    let publisher = contact_publisher(&root, &ContactToken::derived(&root), 1);
+    let publisher = contact_publisher(&root, &ContactToken::derived(&root), 1, 0);
     Ok((*publisher.key.as_bytes(), publisher.record(1, &body, &mut rand::rng())?))
 }
 
@@ -175,7 +175,7 @@ async fn junk_in_the_dht_does_not_hide_anybody() -> Result<()> {
 
     // What anybody who has the address can do to the slot: put there what is none, what was changed, what is too large.
     for day in Schedule::contact(&address.root, &address.token).to_read(unix_ms()) {
-        let key = *contact_reader(&address, day)?.key.as_bytes();
+        let key = *contact_reader(&address, day, 0)?.key.as_bytes();
         let mut copies = Vec::new();
         let mut get = mallory.swarm.get(key).await?;
         while let Some(event) = timeout(DEADLINE, get.next()).await? {

@@ -16,7 +16,9 @@ use rand::{CryptoRng, RngExt};
 use twocan_protocol::{
     address::ContactToken,
     identity::{FriendshipKey, RootKey, RootPublic},
-    rendezvous::{PresenceKey, Publisher, Schedule, contact_publisher, pair_publisher, presence_publisher},
+    rendezvous::{
+        CONTACT_SLOTS, PresenceKey, Publisher, Schedule, contact_publisher, pair_publisher, presence_publisher,
+    },
 };
 
 /// Storing nodes keep a record for three hours; it is renewed well before.
@@ -64,12 +66,14 @@ pub enum Slot {
         /// Since when it is published (Unix ms): the older, the rarer. `None`: in every epoch.
         since_ms: Option<u64>,
     },
-    /// For whoever holds the address.
+    /// For whoever holds the address: one of several a day, see [`Slot::contacts`].
     Contact {
         /// Own root key.
         root: Arc<RootKey>,
         /// Current contact token.
         token: ContactToken,
+        /// Which of the day's slots.
+        index: u8,
     },
 }
 
@@ -80,8 +84,8 @@ pub enum SlotId {
     Presence(u64),
     /// Pair, by friend.
     Pair(RootPublic),
-    /// Contact, by token.
-    Contact([u8; 8]),
+    /// Contact, by token and number of the slot in its day.
+    Contact([u8; 8], u8),
 }
 
 impl SlotId {
@@ -90,36 +94,41 @@ impl SlotId {
         match self {
             Self::Presence(_) => "presence",
             Self::Pair(_) => "pair",
-            Self::Contact(_) => "contact",
+            Self::Contact(..) => "contact",
         }
     }
 }
 
 impl Slot {
+    /// All contact slots of an address.
+    pub fn contacts(root: &Arc<RootKey>, token: ContactToken) -> impl Iterator<Item = Self> {
+        (0..CONTACT_SLOTS).map(move |index| Self::Contact { root: Arc::clone(root), token, index })
+    }
+
     /// Which slot this is.
     pub fn id(&self) -> SlotId {
         match self {
             Self::Presence(key) => SlotId::Presence(key.generation()),
             Self::Pair { friend, .. } => SlotId::Pair(*friend),
-            Self::Contact { token, .. } => SlotId::Contact(*token.as_bytes()),
+            Self::Contact { token, index, .. } => SlotId::Contact(*token.as_bytes(), *index),
         }
     }
 
     /// Its epochs.
-    pub(super) fn schedule(&self) -> Schedule {
+    pub fn schedule(&self) -> Schedule {
         match self {
             Self::Presence(key) => Schedule::presence(&key.grant()),
             Self::Pair { root, friendship, .. } => Schedule::pair(&root.public(), friendship),
-            Self::Contact { root, token } => Schedule::contact(&root.public(), token),
+            Self::Contact { root, token, .. } => Schedule::contact(&root.public(), token),
         }
     }
 
     /// What signs and seals its records in `epoch`.
-    pub(super) fn publisher(&self, epoch: u64) -> Publisher {
+    pub fn publisher(&self, epoch: u64) -> Publisher {
         match self {
             Self::Presence(key) => presence_publisher(key, epoch),
             Self::Pair { root, friendship, .. } => pair_publisher(root, friendship, epoch),
-            Self::Contact { root, token } => contact_publisher(root, token, epoch),
+            Self::Contact { root, token, index } => contact_publisher(root, token, epoch, *index),
         }
     }
 
@@ -138,11 +147,11 @@ impl Slot {
 }
 
 /// A place: one slot in one epoch.
-pub(super) type PlaceId = (SlotId, u64);
+pub type PlaceId = (SlotId, u64);
 
 /// What is to be done at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Job {
+pub enum Job {
     /// Put a record.
     Put,
     /// See whether others still have it.
@@ -151,7 +160,7 @@ pub(super) enum Job {
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// Nodes took the record; `confirmed` if it was read back from one.
     Put {
         /// Sequence of the record.
@@ -187,7 +196,7 @@ struct Place {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Plan {
+pub struct Plan {
     slots: Vec<Slot>,
     places: BTreeMap<PlaceId, Place>,
     version: u64,
@@ -213,13 +222,13 @@ impl Status {
 
 impl Plan {
     /// Takes the slots to publish from now on.
-    pub(super) fn set_slots(&mut self, slots: Vec<Slot>, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
+    pub fn set_slots(&mut self, slots: Vec<Slot>, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
         self.slots = slots;
         self.turn(now, unix_ms, rng);
     }
 
     /// The body changed (its `version` counts up): every place that was put is due again soon.
-    pub(super) fn set_version(&mut self, version: u64, now: Instant) {
+    pub fn set_version(&mut self, version: u64, now: Instant) {
         self.version = version;
         for place in self.places.values_mut() {
             if let Some((at, put)) = place.put
@@ -231,7 +240,7 @@ impl Plan {
     }
 
     /// Makes the places of the epochs that time has come to, and forgets those that are past.
-    pub(super) fn turn(&mut self, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
+    pub fn turn(&mut self, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
         let mut wanted: BTreeMap<PlaceId, (u64, Instant, bool)> = BTreeMap::new();
         let mut pairs = 0;
         for slot in &self.slots {
@@ -279,28 +288,28 @@ impl Plan {
     }
 
     /// The slot of a place.
-    pub(super) fn slot(&self, id: &PlaceId) -> Option<&Slot> {
+    pub fn slot(&self, id: &PlaceId) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.id() == id.0)
     }
 
     /// When a place ends (Unix ms): until then its record may be believed.
-    pub(super) fn ends_ms(&self, id: &PlaceId) -> Option<u64> {
+    pub fn ends_ms(&self, id: &PlaceId) -> Option<u64> {
         self.places.get(id).map(|place| place.ends_ms)
     }
 
     /// Sequence for the next record at a place: `max(last + 1, Unix ms)`.
-    pub(super) fn next_sequence(&self, id: &PlaceId, unix_ms: u64) -> u64 {
+    pub fn next_sequence(&self, id: &PlaceId, unix_ms: u64) -> u64 {
         let last = self.places.get(id).map_or(0, |place| place.sequence);
         unix_ms.max(last.saturating_add(1))
     }
 
     /// When to ask for jobs again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub fn next_due(&self) -> Option<Instant> {
         self.places.values().filter(|place| !place.running).map(|place| place.due).min()
     }
 
     /// The jobs that are due, with those that go along; they count as running until [`Plan::finished`].
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(PlaceId, Job)> {
+    pub fn due(&mut self, now: Instant) -> Vec<(PlaceId, Job)> {
         let any = self.places.values().any(|place| !place.running && place.due <= now);
         if !any {
             return Vec::new();
@@ -323,7 +332,7 @@ impl Plan {
     }
 
     /// A job ended.
-    pub(super) fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
+    pub fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
         let version = self.version;
         let Some(place) = self.places.get_mut(id) else { return };
         place.running = false;
@@ -362,19 +371,19 @@ impl Plan {
     }
 
     /// DHT nodes were found where there were none: what failed is tried again at once.
-    pub(super) fn hasten(&mut self, now: Instant) {
+    pub fn hasten(&mut self, now: Instant) {
         for place in self.places.values_mut().filter(|place| place.failures > 0) {
             place.due = place.due.min(now);
         }
     }
 
     /// Places that lie on other nodes now, with the sequence there.
-    pub(super) fn published(&self) -> Vec<PlaceId> {
+    pub fn published(&self) -> Vec<PlaceId> {
         self.places.iter().filter(|(_, place)| place.put.is_some()).map(|(id, _)| *id).collect()
     }
 
     /// How much is done.
-    pub(super) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         let current = || self.places.values().filter(|place| !place.next_epoch);
         Status {
             wanted: current().count(),
@@ -409,7 +418,7 @@ mod tests {
     fn contact() -> Slot {
         let root = RootKey::from_secret(&[1; 32]);
         let token = ContactToken::derived(&root);
-        Slot::Contact { root: Arc::new(root), token }
+        Slot::Contact { root: Arc::new(root), token, index: 0 }
     }
 
     /// Runs a plan for `hours` in steps of a minute, every job succeeding, and returns the jobs with their minute.

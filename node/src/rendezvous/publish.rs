@@ -350,7 +350,7 @@ impl Work {
         let mut get = self.swarm.get(self.key).await.ok()?;
         let mut read = ReadBack { query: get.id(), highest: 0, stale: Vec::new() };
         while let Some(GetEvent::Copy(copy)) = get.next().await {
-            let Copy { value, from: Some(from) } = copy else { continue };
+            let Copy { value, from: Some(from), .. } = copy else { continue };
             let Ok(found) = verify_record(&self.key, &value) else { continue };
             if found < enough {
                 read.stale.push(from);

@@ -150,17 +150,19 @@ impl Service {
     /// Tells the rendezvous what to publish.
     pub(super) fn publish(&mut self) {
         let plan = self.book.slots();
-        let slots = plan.into_iter().map(|slot| match slot {
-            SlotPlan::Presence => Slot::Presence(Arc::clone(&self.presence)),
-            SlotPlan::Contact => Slot::Contact { root: Arc::clone(&self.keys.root), token: self.token.token },
-            SlotPlan::Pair { root, since_ms } => Slot::Pair {
-                root: Arc::clone(&self.keys.root),
-                friendship: self.friendship(&root),
-                friend: root,
-                since_ms,
-            },
-        });
-        let slots: Vec<Slot> = slots.collect();
+        let mut slots = Vec::new();
+        for slot in plan {
+            match slot {
+                SlotPlan::Presence => slots.push(Slot::Presence(Arc::clone(&self.presence))),
+                SlotPlan::Contact => slots.extend(Slot::contacts(&self.keys.root, self.token.token)),
+                SlotPlan::Pair { root, since_ms } => slots.push(Slot::Pair {
+                    root: Arc::clone(&self.keys.root),
+                    friendship: self.friendship(&root),
+                    friend: root,
+                    since_ms,
+                }),
+            }
+        }
         self.slots.send_replace(slots);
     }
 

@@ -21,10 +21,11 @@ pub enum Scope {
 
 /// The network that an address lies in, for limits per source: one machine for loopback, /24 for IPv4, /48 for IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct SourceRange([u8; 7]);
+pub struct SourceRange([u8; 7]);
 
 impl SourceRange {
-    pub(super) fn of(ip: IpAddr) -> Self {
+    /// The network of an address.
+    pub fn of(ip: IpAddr) -> Self {
         let mut bytes = [0; 7];
         match canonical(ip) {
             ip if scope_of_ip(ip) == Some(Scope::Loopback) => bytes[0] = 1,

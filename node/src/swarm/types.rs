@@ -14,7 +14,7 @@ use twocan_protocol::identity::PeerId;
 
 use super::{
     actor::Command,
-    scope::{Scope, scope_of},
+    scope::{Scope, SourceRange, scope_of},
     streams::RawStream,
 };
 
@@ -336,6 +336,8 @@ pub struct Copy {
     pub value: Vec<u8>,
     /// Who gave it; `None` if it lay in our own store.
     pub from: Option<PeerId>,
+    /// The public network of who gave it: copies from one network count as one. `None` for loopback and private ones.
+    pub range: Option<SourceRange>,
 }
 
 /// How a lookup ended.

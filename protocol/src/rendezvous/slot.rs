@@ -15,6 +15,10 @@ use crate::{
     identity::{FriendshipKey, KeyError, RootKey, RootPublic, checked_point, fixed_bytes_serde, secret_debug},
 };
 
+/// Contact slots of one day. Whoever holds the address can compute where they are, and put nodes of his own there: then
+/// he must do so at this many places far from each other.
+pub const CONTACT_SLOTS: u8 = 4;
+
 /// The own presence slot: a key pair and a secret, made anew whenever somebody must lose sight of us.
 pub struct PresenceKey {
     signing: SigningKey,
@@ -122,15 +126,15 @@ pub fn pair_reader(owner: &RootPublic, friendship: &FriendshipKey, epoch: u64) -
     Ok(Reader::new(&blind::public(owner.as_bytes(), &factor)?, *owner, seal))
 }
 
-/// Publishes for whoever holds the address.
-pub fn contact_publisher(root: &RootKey, token: &ContactToken, day: u64) -> Publisher {
-    let (factor, seal) = contact(&root.public(), token, day);
+/// Publishes for whoever holds the address, in slot `index` (below [`CONTACT_SLOTS`]) of the day.
+pub fn contact_publisher(root: &RootKey, token: &ContactToken, day: u64, index: u8) -> Publisher {
+    let (factor, seal) = contact(&root.public(), token, day, index);
     Publisher::new(BlindedKey::new(root.signing(), &factor), seal)
 }
 
-/// Reads what the owner of the address published.
-pub fn contact_reader(address: &Address, day: u64) -> Result<Reader, KeyError> {
-    let (factor, seal) = contact(&address.root, &address.token, day);
+/// Reads what the owner of the address published in slot `index` of the day.
+pub fn contact_reader(address: &Address, day: u64, index: u8) -> Result<Reader, KeyError> {
+    let (factor, seal) = contact(&address.root, &address.token, day, index);
     Ok(Reader::new(&blind::public(address.root.as_bytes(), &factor)?, address.root, seal))
 }
 
@@ -152,11 +156,15 @@ fn pair(owner: &RootPublic, friendship: &FriendshipKey, epoch: u64) -> FactorAnd
     )
 }
 
-fn contact(root: &RootPublic, token: &ContactToken, day: u64) -> FactorAndSeal {
-    let day = day.to_be_bytes();
+/// Slot 0 has no index in its tuples: it is the one slot that nodes before there were several know.
+fn contact(root: &RootPublic, token: &ContactToken, day: u64, index: u8) -> FactorAndSeal {
+    let (day, index) = (day.to_be_bytes(), [index]);
+    let blind: [&[u8]; 4] = [root.as_bytes(), token.as_bytes(), &day, &index];
+    let seal: [&[u8]; 3] = [root.as_bytes(), &day, &index];
+    let left_out = usize::from(index == [0]);
     (
-        blind::factor(domain::BLIND_CONTACT, &[root.as_bytes(), token.as_bytes(), &day]),
-        domain::kdf(domain::SEAL_CONTACT, token.as_bytes(), &[root.as_bytes(), &day]),
+        blind::factor(domain::BLIND_CONTACT, &blind[..4 - left_out]),
+        domain::kdf(domain::SEAL_CONTACT, token.as_bytes(), &seal[..3 - left_out]),
     )
 }
 
@@ -185,7 +193,7 @@ mod tests {
         let slots = [
             (presence_publisher(&key, 5), presence_reader(&alice.public(), &key.grant(), 5).unwrap()),
             (pair_publisher(&alice, &friendship, 5), pair_reader(&alice.public(), &friendship, 5).unwrap()),
-            (contact_publisher(&alice, &token, 5), contact_reader(&address, 5).unwrap()),
+            (contact_publisher(&alice, &token, 5, 0), contact_reader(&address, 5, 0).unwrap()),
         ];
         for (publisher, reader) in &slots {
             let record = publisher.record(7, &body, &mut rng).unwrap();
@@ -207,10 +215,12 @@ mod tests {
         let with_carol = FriendshipKey::of(&alice, &carol.public());
         let (old, new) = (PresenceKey::generate(1, &mut rng), PresenceKey::generate(2, &mut rng));
         let keys = [
-            contact_publisher(&alice, &token, 1).key,
-            contact_publisher(&alice, &token, 2).key,
-            contact_publisher(&alice, &ContactToken::random(&mut rng), 1).key,
-            contact_publisher(&bob, &token, 1).key,
+            contact_publisher(&alice, &token, 1, 0).key,
+            contact_publisher(&alice, &token, 1, 1).key,
+            contact_publisher(&alice, &token, 1, 2).key,
+            contact_publisher(&alice, &token, 2, 0).key,
+            contact_publisher(&alice, &ContactToken::random(&mut rng), 1, 0).key,
+            contact_publisher(&bob, &token, 1, 0).key,
             pair_publisher(&alice, &with_bob, 1).key,
             pair_publisher(&alice, &with_bob, 2).key,
             pair_publisher(&bob, &with_bob, 1).key,
@@ -226,7 +236,7 @@ mod tests {
     fn a_change_to_any_byte_of_a_record_is_noticed() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let alice = root(1);
-        let publisher = contact_publisher(&alice, &ContactToken::derived(&alice), 1);
+        let publisher = contact_publisher(&alice, &ContactToken::derived(&alice), 1, 0);
         let record = publisher.record(7, &body_of(&alice), &mut rng).unwrap();
         for at in 0..record.len() {
             let mut changed = record.clone();
@@ -246,12 +256,12 @@ mod tests {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let (alice, mallory) = (root(1), root(9));
         let token = ContactToken::derived(&alice);
-        let reader = contact_reader(&Address { root: alice.public(), token }, 1).unwrap();
-        let own = contact_publisher(&mallory, &token, 1).record(8, &body_of(&mallory), &mut rng).unwrap();
+        let reader = contact_reader(&Address { root: alice.public(), token }, 1, 0).unwrap();
+        let own = contact_publisher(&mallory, &token, 1, 0).record(8, &body_of(&mallory), &mut rng).unwrap();
         assert_eq!(reader.open(&own), Err(RecordError::Key));
         let mut forged = own;
         forged[..32].copy_from_slice(
-            &contact_publisher(&alice, &token, 1).record(1, &body_of(&alice), &mut rng).unwrap()[..32],
+            &contact_publisher(&alice, &token, 1, 0).record(1, &body_of(&alice), &mut rng).unwrap()[..32],
         );
         assert_eq!(reader.open(&forged), Err(RecordError::Signature));
     }

@@ -9,8 +9,8 @@ use crate::{
     address::{Address, ContactToken},
     identity::{Certificate, DeviceKey, FriendshipKey, PeerId, RootKey},
     rendezvous::{
-        Body, PresenceKey, Publisher, Reader, Schedule, contact_publisher, contact_reader, pair_publisher, pair_reader,
-        presence_publisher, presence_reader, verify_record,
+        Body, CONTACT_SLOTS, PresenceKey, Publisher, Reader, Schedule, contact_publisher, contact_reader,
+        pair_publisher, pair_reader, presence_publisher, presence_reader, verify_record,
     },
 };
 
@@ -91,19 +91,25 @@ fn rendezvous_vectors() {
 
     let token = ContactToken::derived(&root);
     let address = Address { root: root.public(), token };
-    let mut contact = slot(
-        &contact_publisher(&root, &token, EPOCH),
-        &contact_reader(&address, EPOCH).unwrap(),
-        Schedule::contact(&root.public(), &token),
-        NOW_MS + 2,
-        &mut rng,
-    );
-    contact["owner"] = json!(root.public().to_string());
-    contact["owner_entropy"] = json!(hex::encode(bytes(1)));
-    contact["address"] = json!(address.to_string());
+    let contacts: Vec<Value> = (0..CONTACT_SLOTS)
+        .map(|index| {
+            let mut contact = slot(
+                &contact_publisher(&root, &token, EPOCH, index),
+                &contact_reader(&address, EPOCH, index).unwrap(),
+                Schedule::contact(&root.public(), &token),
+                NOW_MS + 2,
+                &mut rng,
+            );
+            contact["index"] = json!(index);
+            contact["owner"] = json!(root.public().to_string());
+            contact["owner_entropy"] = json!(hex::encode(bytes(1)));
+            contact["address"] = json!(address.to_string());
+            contact
+        })
+        .collect();
 
-    let record = hex::decode(contact["record"].as_str().unwrap()).unwrap();
-    let key = hex::decode(contact["record_key"].as_str().unwrap()).unwrap();
+    let record = hex::decode(contacts[0]["record"].as_str().unwrap()).unwrap();
+    let key = hex::decode(contacts[0]["record_key"].as_str().unwrap()).unwrap();
     let refused: Vec<Value> = [
         (
             "another key",
@@ -146,7 +152,7 @@ fn rendezvous_vectors() {
         "rendezvous",
         &json!({
             "spec": "specs/02-rendezvous.md", "version": 1,
-            "presence": [presence], "pair": [pair], "contact": [contact], "refused": refused,
+            "presence": [presence], "pair": [pair], "contact": contacts, "refused": refused,
         }),
     );
 }

@@ -51,16 +51,16 @@ def read_body(data):
     return body
 
 
-def check_slot(item, a_public, a_scalar, blind, seal, phase, period, owner):
-    """Everything that is the same for the three kinds of slots."""
+def check_slot(item, a_public, a_scalar, blind, seal, phase, period, owner, last=()):
+    """Everything that is the same for the three kinds of slots; `last` comes behind the epoch in the tuples."""
     epoch = u64(item["epoch"])
-    h = blinding_factor(*blind, epoch)
+    h = blinding_factor(*blind, epoch, *last)
     slot = encode_point(multiply(h, valid_key(a_public)))
     equal(slot, item["slot_public"], "slot public key")
     equal(encode_point(multiply(h * a_scalar % L, BASE)), slot, "blinded scalar")
     key = hashlib.sha256(slot).digest()
     equal(key, item["record_key"], "record key")
-    seal_key = kdf(*seal, epoch)
+    seal_key = kdf(*seal, epoch, *last)
     equal(seal_key, item["seal_key"], "seal key")
     schedule = item["schedule"]
     equal(period, schedule["period_ms"], "period")
@@ -103,7 +103,10 @@ def check_contact(item):
     equal(root_of(entropy), root, "root in the address")
     equal(first_token(entropy), token, "token in the address")
     a = int.from_bytes(clamped_scalar(root_seed(entropy)), "little")
-    check_slot(item, root, a, ("blind contact", root, token), ("seal contact", token, root), ("phase contact", root, token), 86400000, root)
+    index = item["index"]
+    need(0 <= index < 4, "index of a contact slot")
+    last = (bytes([index]),) if index else ()
+    check_slot(item, root, a, ("blind contact", root, token), ("seal contact", token, root), ("phase contact", root, token), 86400000, root, last)
 
 
 def check_refused_record(item):

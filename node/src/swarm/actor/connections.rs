@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
-        scope::{Scope, is_dialable, scope_of, without_peer},
+        scope::{Scope, SourceRange, ip_of, is_dialable, scope_of, scope_of_ip, without_peer},
         types::{ConnectionId, ConnectionInfo, DialError, Event},
     },
     Actor, to_ours, to_theirs,
@@ -64,6 +64,12 @@ impl Connections {
     /// The address at the other end, and whether we dialled it.
     pub(super) fn remote(&self, id: swarm::ConnectionId) -> Option<(&Multiaddr, bool)> {
         self.open.get(&id).map(|connection| (&connection.remote, connection.info.outbound))
+    }
+
+    /// The public network of a connected peer.
+    pub(super) fn range(&self, peer: PeerId) -> Option<SourceRange> {
+        let ip = ip_of(&self.open.values().find(|connection| connection.peer == peer)?.remote)?;
+        (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {

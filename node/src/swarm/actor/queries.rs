@@ -229,7 +229,8 @@ impl Actor {
                 let mut alive = true;
                 if let Ok(GetRecordOk::FoundRecord(found)) = result {
                     let from = found.peer.as_ref().and_then(to_ours);
-                    let copy = GetEvent::Copy(Copy { value: found.record.value, from });
+                    let range = found.peer.and_then(|peer| self.connections.range(peer));
+                    let copy = GetEvent::Copy(Copy { value: found.record.value, from, range });
                     alive = !matches!(reply.try_send(copy), Err(mpsc::error::TrySendError::Closed(_)));
                 }
                 if last {
