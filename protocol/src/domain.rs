@@ -32,6 +32,7 @@ pub(crate) const RECORD: &str = "twocan/1 record";
 pub(crate) const PHASE_PRESENCE: &str = "twocan/1 phase presence";
 pub(crate) const PHASE_PAIR: &str = "twocan/1 phase pair";
 pub(crate) const PHASE_CONTACT: &str = "twocan/1 phase contact";
+pub(crate) const FIRST_NODES: &str = "twocan/1 first nodes";
 pub(crate) const HANDSHAKE: &str = "twocan/1 handshake";
 
 /// `u8 length of label | label | for each part: u16 (big-endian) length | part`.

@@ -6,11 +6,15 @@
 
 mod blind;
 mod body;
+mod first;
+mod ipns;
 mod record;
 mod schedule;
 mod slot;
 
 pub use body::{Body, BodyError};
+pub use first::{FIRST_KEY_LEN, FIRST_KEYS, first_key};
+pub use ipns::{IPNS_NAME_LEN, IPNS_RECORD_MAX, IpnsEntry, IpnsError, IpnsName, verify_ipns};
 pub use record::{Publisher, RECORD_LEN, Reader, RecordError, RecordKey, verify_record};
 pub use schedule::{DAY_MS, HOUR_MS, Schedule};
 pub use slot::{

@@ -6,6 +6,7 @@ mod address;
 mod handshake;
 mod identity;
 mod messages;
+mod public_dht;
 mod rendezvous;
 
 use std::{fs, path::PathBuf};

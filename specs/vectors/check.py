@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from checker import address, frames, handshake, identity, media_frames, rendezvous
+from checker import address, frames, handshake, identity, media_frames, public_dht, rendezvous
 from checker.base import Wrong, equal, need
 
 HERE = Path(__file__).resolve().parent
@@ -43,6 +43,11 @@ CHECKS = {
         "pair": rendezvous.check_pair,
         "contact": rendezvous.check_contact,
         "refused": rendezvous.check_refused_record,
+    },
+    "public-dht": {
+        "mirrors": public_dht.check_mirror,
+        "refused": public_dht.check_refused,
+        "first_keys": public_dht.check_first_key,
     },
     "handshake": {"cases": handshake.check_handshake},
     "messages": {

@@ -120,10 +120,7 @@ impl Publisher {
         let body = Zeroizing::new(body.encode()?);
         let public = self.secret.public();
         let sequence = sequence.to_be_bytes();
-        let mut nonce = [0; 24];
-        rng.fill_bytes(&mut nonce);
-        let mut sealed = nonce.to_vec();
-        sealed.extend(encrypt(&self.seal, &nonce, &associated(&public, &sequence), body.as_slice()));
+        let sealed = seal_with(&self.seal, &associated(&public, &sequence), &body, rng);
         let signature = self.secret.sign(&signed(&self.key, &sequence, &sealed));
         let mut record = Vec::with_capacity(RECORD_LEN);
         record.extend_from_slice(&public);
@@ -138,13 +135,14 @@ impl Publisher {
 pub struct Reader {
     /// Where the records are.
     pub key: RecordKey,
+    pub(super) slot_public: [u8; 32],
     pub(super) owner: RootPublic,
     pub(crate) seal: Zeroizing<[u8; 32]>,
 }
 
 impl Reader {
     pub(super) fn new(slot_public: &[u8; 32], owner: RootPublic, seal: Zeroizing<[u8; 32]>) -> Self {
-        Self { key: RecordKey::of(slot_public), owner, seal }
+        Self { key: RecordKey::of(slot_public), slot_public: *slot_public, owner, seal }
     }
 
     /// Verifies and opens a copy. The certificate's signature and root are checked here; its time, and `expires_ms`,
@@ -153,14 +151,39 @@ impl Reader {
         let sequence = verify_record(&self.key.0, value)?;
         let value: &[u8; RECORD_LEN] = value.try_into().map_err(|_| RecordError::Length(value.len()))?;
         let aad = associated(&part(value, 0), &part(value, 32));
-        let plain = decrypt(&self.seal, &part(value, NONCE_AT), &aad, &value[CIPHERTEXT_AT..]);
-        let body = Body::decode(&plain.ok_or(RecordError::Sealed)?)?;
+        let plain = unseal(&self.seal, &aad, &value[NONCE_AT..]);
+        Ok((sequence, self.body(&plain.ok_or(RecordError::Sealed)?)?))
+    }
+
+    /// Reads an opened body, which must speak for the owner of the slot.
+    pub(super) fn body(&self, plain: &[u8]) -> Result<Body, RecordError> {
+        let body = Body::decode(plain)?;
         body.certificate.verify_signature().map_err(BodyError::Certificate)?;
         if body.certificate.root != self.owner {
             return Err(RecordError::Owner);
         }
-        Ok((sequence, body))
+        Ok(body)
     }
+}
+
+/// `nonce 24 | ciphertext and tag`, with a random nonce.
+pub(super) fn seal_with(
+    key: &[u8; 32],
+    associated: &[u8; 40],
+    body: &[u8; BODY_LEN],
+    rng: &mut impl CryptoRng,
+) -> Vec<u8> {
+    let mut nonce = [0; 24];
+    rng.fill_bytes(&mut nonce);
+    let mut sealed = nonce.to_vec();
+    sealed.extend(encrypt(key, &nonce, associated, body));
+    sealed
+}
+
+/// Opens what [`seal_with`] made.
+pub(super) fn unseal(key: &[u8; 32], associated: &[u8; 40], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, ciphertext) = sealed.split_first_chunk::<24>()?;
+    decrypt(key, nonce, associated, ciphertext)
 }
 
 /// What the slot key signs: where the record lies, its sequence, and nonce and ciphertext.
@@ -168,8 +191,8 @@ fn signed(key: &RecordKey, sequence: &[u8; 8], sealed: &[u8]) -> Vec<u8> {
     domain::tuple(domain::RECORD, &[&key.0, sequence, sealed]).to_vec()
 }
 
-/// Associated data of the seal: the first 40 bytes of the record.
-fn associated(public: &[u8; 32], sequence: &[u8; 8]) -> [u8; 40] {
+/// Associated data of the seal: slot public key and sequence, which are the first 40 bytes of the record.
+pub(super) fn associated(public: &[u8; 32], sequence: &[u8; 8]) -> [u8; 40] {
     let mut out = [0; 40];
     out[..32].copy_from_slice(public);
     out[32..].copy_from_slice(sequence);
