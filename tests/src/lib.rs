@@ -4,6 +4,8 @@
 //! what must follow. Everything waits for events, with a deadline; nothing sleeps and hopes.
 
 mod attacker;
+#[cfg(target_os = "linux")]
+pub mod lab;
 mod node;
 mod seat;
 mod world;

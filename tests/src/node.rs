@@ -23,6 +23,22 @@ pub struct Options {
     pub extra: String,
     /// Whether the node serves the DHT ("auto", "on", "off").
     pub dht_server: Option<&'static str>,
+    /// Addresses to listen on (multiaddr), instead of loopback.
+    pub listen: Option<Vec<String>>,
+    /// Where it runs, if not here: a host of a [`crate::lab::Lab`].
+    #[cfg(target_os = "linux")]
+    pub namespace: Option<crate::lab::namespace::Namespace>,
+}
+
+impl Options {
+    /// The command that runs a program where these options want it.
+    fn command(&self, program: &Path) -> std::process::Command {
+        #[cfg(target_os = "linux")]
+        if let Some(namespace) = &self.namespace {
+            return namespace.command(program);
+        }
+        std::process::Command::new(program)
+    }
 }
 
 /// A running `twocand`.
@@ -30,6 +46,7 @@ pub struct Options {
 pub struct Node {
     name: String,
     home: PathBuf,
+    options: Options,
     child: Child,
     client: Client,
     events: broadcast::Sender<Event>,
@@ -62,17 +79,18 @@ impl Node {
         folder: Option<tempfile::TempDir>,
     ) -> Result<Self> {
         write_config(home, options)?;
-        let child = spawn(name, home)?;
-        let mut node = Self::connected(name, home, child).await?;
+        let child = spawn(name, home, options)?;
+        let mut node = Self::connected(name, home, options, child).await?;
         node._folder = folder;
         Ok(node)
     }
 
-    async fn connected(name: &str, home: &Path, mut child: Child) -> Result<Self> {
+    async fn connected(name: &str, home: &Path, options: &Options, mut child: Child) -> Result<Self> {
         let client = wait_for_api(home, &mut child).await.with_context(|| format!("{name} does not answer"))?;
         let events = broadcast::Sender::new(4096);
         follow(&client, &events).await?;
-        Ok(Self { name: name.to_owned(), home: home.to_owned(), child, client, events, _folder: None })
+        let (name, home, options) = (name.to_owned(), home.to_owned(), options.clone());
+        Ok(Self { name, home, options, child, client, events, _folder: None })
     }
 
     /// The name in the story.
@@ -177,9 +195,9 @@ impl Node {
 
     /// Starts a stopped node again in the same home.
     pub async fn start_again(&mut self) -> Result<()> {
-        let child = spawn(&self.name, &self.home)?;
+        let child = spawn(&self.name, &self.home, &self.options)?;
         let folder = self._folder.take();
-        let mut again = Self::connected(&self.name, &self.home, child).await?;
+        let mut again = Self::connected(&self.name, &self.home, &self.options, child).await?;
         again._folder = folder;
         *self = again;
         Ok(())
@@ -220,9 +238,12 @@ impl Events {
 
 fn write_config(home: &Path, options: &Options) -> Result<()> {
     let quoted: Vec<String> = options.bootstrap.iter().map(|address| format!("{address:?}")).collect();
+    let loopback = || ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned).to_vec();
+    let listen = options.listen.clone().unwrap_or_else(loopback);
+    let listen: Vec<String> = listen.iter().map(|address| format!("{address:?}")).collect();
     let text = format!(
-        "[network]\nlisten = [\"/ip4/127.0.0.1/udp/0/quic-v1\", \"/ip4/127.0.0.1/tcp/0\"]\nmdns = false\n\
-         bootstrap = [{}]\ndht_server = \"{}\"\n{}",
+        "[network]\nlisten = [{}]\nmdns = false\nbootstrap = [{}]\ndht_server = \"{}\"\n{}",
+        listen.join(", "),
         quoted.join(", "),
         options.dht_server.unwrap_or("auto"),
         options.extra
@@ -232,10 +253,10 @@ fn write_config(home: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn spawn(name: &str, home: &Path) -> Result<Child> {
+fn spawn(name: &str, home: &Path, options: &Options) -> Result<Child> {
     let program = binary("twocand");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(home.join("node.log"))?;
-    Command::new(&program)
+    Command::from(options.command(&program))
         .env("TWOCAN_HOME", home)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
