@@ -13,6 +13,7 @@ pub mod keyfile;
 pub mod links;
 pub mod logging;
 pub mod relay;
+pub mod portmap;
 pub mod rendezvous;
 pub mod runtime;
 pub mod service;
