@@ -64,6 +64,8 @@ pub struct Network {
     pub mdns: bool,
     /// Whether to serve the DHT for others.
     pub dht_server: DhtServer,
+    /// Whether to ask the home router for open ports (PCP, NAT-PMP, UPnP).
+    pub port_mapping: bool,
 }
 
 impl Default for Network {
@@ -75,6 +77,7 @@ impl Default for Network {
             bootstrap: Vec::new(),
             mdns: true,
             dht_server: DhtServer::Auto,
+            port_mapping: true,
         }
     }
 }

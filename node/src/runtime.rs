@@ -21,6 +21,7 @@ use crate::control::{BindError, Server};
 use crate::emitter::Emitter;
 use crate::home::{self, Home};
 use crate::keyfile::{self, Found, Keys};
+use crate::portmap::{self, Portmap};
 use crate::rendezvous::Rendezvous;
 use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
 use crate::store::{self, Vault};
@@ -145,6 +146,7 @@ impl Up<'_> {
         if let Some(busy) = engine.busy() {
             notices.push(format!("UDP port {busy} is in use; calls use port {} instead.", engine.port()));
         }
+        let portmap = start_portmap(&self.config, &keys);
         let device = DeviceKey::from_secret(&keys.device.secret());
         let identity = links::Identity { device, certificate: keys.certificate, boot };
         let unlocked = self.emitter.clone();
@@ -160,6 +162,7 @@ impl Up<'_> {
             rendezvous,
             rendezvous_events,
             engine,
+            portmap,
             emitter: self.emitter,
             notices,
             api_ms: self.api_ms,
@@ -245,9 +248,7 @@ fn with_port(address: &str, ports: Ports) -> String {
 /// Opens the one port of all calls: the configured one, the one used last, or any.
 async fn start_engine(config: &Config, ports: Ports) -> Result<Engine, EngineError> {
     let port = if config.media.port != 0 { config.media.port } else { ports.media };
-    // Nodes that listen on loopback alone are on one machine, as in the demo and in tests.
-    let loopback =
-        config.network.listen.iter().all(|address| address.contains("/127.0.0.1/") || address.contains("/::1/"));
+    let loopback = loopback_alone(config);
     let host = if loopback {
         std::net::Ipv4Addr::LOCALHOST.into()
     } else {
@@ -255,6 +256,20 @@ async fn start_engine(config: &Config, ports: Ports) -> Result<Engine, EngineErr
     };
     let bind = std::net::SocketAddr::new(host, port);
     Engine::start(EngineConfig { bind, loopback }).await
+}
+
+/// Nodes that listen on loopback alone are on one machine, as in the demo and in tests.
+fn loopback_alone(config: &Config) -> bool {
+    config.network.listen.iter().all(|address| address.contains("/127.0.0.1/") || address.contains("/::1/"))
+}
+
+/// The port mapper, unless it is switched off or nobody outside could use what it maps.
+fn start_portmap(config: &Config, keys: &Keys) -> Portmap {
+    if !config.network.port_mapping || loopback_alone(config) {
+        return Portmap::off();
+    }
+    let secret = StoreKey::from_secret(keys.store.secret()).index(b"twocan port mapping", b"nonce");
+    Portmap::start(portmap::Config::of_this_machine(secret))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod handle;
 mod hide;
 mod keep;
 mod links;
+mod portmap;
 mod reach;
 mod view;
 
@@ -84,6 +85,8 @@ pub struct Parts {
     pub rendezvous_events: mpsc::Receiver<rendezvous::Event>,
     /// Media of calls.
     pub engine: crate::calls::Engine,
+    /// Ports of the home router.
+    pub portmap: crate::portmap::Portmap,
     /// To the clients.
     pub emitter: Emitter,
     /// What the person should know from the start.
@@ -107,6 +110,7 @@ pub struct Service {
     listen: Vec<String>,
     addresses: Option<swarm::Addresses>,
     engine: crate::calls::Engine,
+    portmap: crate::portmap::Portmap,
     emitter: Emitter,
     notices: Vec<String>,
     timings: twocan_control::Timings,
@@ -186,6 +190,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         listen: Vec::new(),
         addresses: None,
         engine: parts.engine,
+        portmap: parts.portmap,
         emitter: parts.emitter,
         notices: parts.notices,
         stop: parts.stop,
@@ -273,6 +278,7 @@ impl Service {
                 if self.addresses.replace(addresses).is_some() {
                     self.calls_input(call::Input::AddressChanged);
                     self.book_input(friend::Input::NetworkChanged);
+                    self.portmap.network_changed();
                 }
                 self.remember_ports();
             }
@@ -308,6 +314,7 @@ impl Service {
         tracing::debug!("listening on {address}");
         if self.listen.len() < LISTEN_SHOWN && !self.listen.contains(&address) {
             self.listen.push(address);
+            self.want_ports();
         }
         self.remember_ports();
     }
@@ -384,7 +391,7 @@ impl Service {
                 }
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, drained).await;
+        let _ = tokio::join!(tokio::time::timeout(FAREWELL, drained), self.portmap.stop());
         let _ = tokio::time::timeout(FAREWELL, swarm.shutdown()).await;
     }
 

@@ -1,0 +1,53 @@
+//! Joins the port mapper to the rest: which ports it is to map, and who is told what the router gave.
+
+use std::net::IpAddr;
+
+use super::Service;
+use crate::portmap::{Family, Purpose, Want};
+
+impl Service {
+    /// Tells the mapper which ports this node listens on.
+    pub(super) fn want_ports(&self) {
+        if !self.portmap.is_on() {
+            return;
+        }
+        let mut wants: Vec<Want> = self.listen.iter().filter_map(|address| want(address)).collect();
+        let port = self.engine.port();
+        let families: Vec<Family> = wants.iter().map(|want| want.family).collect();
+        wants.extend(families.into_iter().map(|family| Want { purpose: Purpose::Media, family, port }));
+        self.portmap.want(wants);
+    }
+}
+
+/// What a listen address (multiaddr) needs to be reached from outside; nothing if it is for this machine alone.
+fn want(address: &str) -> Option<Want> {
+    let mut parts = address.split('/').skip(1);
+    let (kind, ip) = (parts.next()?, parts.next()?.parse::<IpAddr>().ok()?);
+    let family = match kind {
+        "ip4" => Family::V4,
+        "ip6" => Family::V6,
+        _ => return None,
+    };
+    let (transport, port) = (parts.next()?, parts.next()?.parse().ok()?);
+    let purpose = match (transport, parts.next()) {
+        ("udp", Some("quic-v1")) => Purpose::Quic,
+        ("tcp", None) => Purpose::Tcp,
+        _ => return None,
+    };
+    (!ip.is_loopback() && port != 0).then_some(Want { purpose, family, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listened_on_is_what_is_mapped() {
+        let quic = Want { purpose: Purpose::Quic, family: Family::V4, port: 4001 };
+        assert_eq!(want("/ip4/192.168.1.2/udp/4001/quic-v1"), Some(quic));
+        assert_eq!(want("/ip6/2a00::1/tcp/7"), Some(Want { purpose: Purpose::Tcp, family: Family::V6, port: 7 }));
+        for nothing in ["/ip4/127.0.0.1/tcp/7", "/ip6/::1/tcp/7", "/ip4/1.2.3.4/tcp/0", "/ip4/1.2.3.4/udp/7", "/dns/x/tcp/7", ""] {
+            assert_eq!(want(nothing), None, "{nothing}");
+        }
+    }
+}
