@@ -195,8 +195,8 @@ mod tests {
     fn slot(n: u8, day: u64) -> (RootKey, Publisher, Reader) {
         let root = RootKey::from_secret(&[n; 32]);
         let token = ContactToken::derived(&root);
-        let publisher = contact_publisher(&root, &token, day);
-        let reader = contact_reader(&Address { root: root.public(), token }, day).unwrap();
+        let publisher = contact_publisher(&root, &token, day, 0);
+        let reader = contact_reader(&Address { root: root.public(), token }, day, 0).unwrap();
         (root, publisher, reader)
     }
 

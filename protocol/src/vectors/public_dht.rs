@@ -12,6 +12,8 @@ use crate::{
 };
 
 const EPOCH: u64 = 20_833;
+/// Which of the contact slots of the day.
+const INDEX: u8 = 1;
 const NOW_MS: u64 = 1_800_000_123_456;
 const UNTIL_MS: u64 = 1_800_090_000_000;
 
@@ -35,8 +37,8 @@ fn public_dht_vectors() {
         relayed: Vec::new(),
         expires_ms: UNTIL_MS,
     };
-    let publisher = contact_publisher(&root, &token, EPOCH);
-    let reader = contact_reader(&address, EPOCH).unwrap();
+    let publisher = contact_publisher(&root, &token, EPOCH, INDEX);
+    let reader = contact_reader(&address, EPOCH, INDEX).unwrap();
     let record = publisher.ipns_record(NOW_MS, &body, UNTIL_MS, &mut rng).unwrap();
     assert_eq!(reader.open_ipns(&record, NOW_MS).unwrap(), (NOW_MS, body.clone()));
 
@@ -63,7 +65,7 @@ fn public_dht_vectors() {
         &json!({
             "spec": "specs/02-rendezvous.md", "version": 1,
             "mirrors": [{
-                "owner_entropy": hex::encode(bytes(1)), "address": address.to_string(), "epoch": EPOCH,
+                "owner_entropy": hex::encode(bytes(1)), "address": address.to_string(), "epoch": EPOCH, "index": INDEX,
                 "name": hex::encode(name.as_bytes()), "seal_key": hex::encode(publisher.seal.as_slice()),
                 "sequence": NOW_MS, "validity": "2027-01-16T09:00:00.000000000Z",
                 "body": {

@@ -67,11 +67,12 @@ def check_signature(key, record):
 def check_mirror(item):
     root, token = read_address(item["address"])
     equal(root_of(bytes.fromhex(item["owner_entropy"])), root, "root in the address")
-    epoch = u64(item["epoch"])
-    slot = encode_point(multiply(blinding_factor("blind contact", root, token, epoch), valid_key(root)))
+    need(0 < item["index"] < 4, "index of a contact slot")
+    last = (u64(item["epoch"]), bytes([item["index"]]))
+    slot = encode_point(multiply(blinding_factor("blind contact", root, token, *last), valid_key(root)))
     key = b"/ipns/\x00\x24\x08\x01\x12\x20" + slot
     equal(key, item["name"], "name")
-    seal_key = kdf("seal contact", token, root, epoch)
+    seal_key = kdf("seal contact", token, root, *last)
     equal(seal_key, item["seal_key"], "seal key")
     data = check_signature(key, bytes.fromhex(item["record"]))
     # The value's place is fixed by what comes before it: a map of five, TTL with its number, "Value", a length.
