@@ -49,7 +49,8 @@ fuzz_target!(|steps: Vec<Step>| {
         let input = match step {
             Step::Connect { boot, dialled } => {
                 connections += 1;
-                Input::Connected { connection: ConnectionId(connections), remote_boot: boot.into(), dialled }
+                let connection = ConnectionId(connections);
+                Input::Connected { connection, remote_boot: boot.into(), dialled, relayed: boot % 2 == 1 }
             }
             Step::Disconnect(n) => Input::Disconnected(on(n)),
             Step::Raw(n, bytes) => Input::Frame(on(n), bytes),

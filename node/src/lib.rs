@@ -12,6 +12,7 @@ pub mod home;
 pub mod keyfile;
 pub mod links;
 pub mod logging;
+pub mod netwatch;
 pub mod portmap;
 pub mod relay;
 pub mod rendezvous;

@@ -12,7 +12,7 @@ mod publish;
 pub use find::{Found, HEDGE, Judge, LINGER, Place, Report, Search, SearchEvent, Target, Verdict, places};
 pub use plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status};
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 use twocan_protocol::identity::Certificate;
@@ -76,6 +76,12 @@ impl Rendezvous {
     /// Sets the certificate that records carry, and addresses through relays. Nothing is published before.
     pub async fn set_device(&self, certificate: Certificate, relayed: Vec<String>) {
         let _ = self.commands.send(Command::Device(certificate, relayed)).await;
+    }
+
+    /// The network is another one, or the machine slept (for `slept`): epochs may have turned, what is due by a clock
+    /// that stood is due sooner, and what failed may work now.
+    pub async fn hasten(&self, slept: Duration) {
+        let _ = self.commands.send(Command::Hasten(slept)).await;
     }
 
     /// How much of what is to be published is, and is confirmed; now and as it changes.

@@ -25,7 +25,7 @@ use crate::portmap::{self, Portmap};
 use crate::rendezvous::Rendezvous;
 use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
 use crate::store::{self, Vault};
-use crate::{links, swarm};
+use crate::{links, netwatch, swarm};
 
 /// How long a passphrase attempt that failed makes the next one wait.
 const WRONG_PASSPHRASE_PAUSE: Duration = Duration::from_millis(500);
@@ -161,6 +161,7 @@ impl Up<'_> {
             swarm_events,
             rendezvous,
             rendezvous_events,
+            network: netwatch::start(),
             engine,
             portmap,
             emitter: self.emitter,

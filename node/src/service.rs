@@ -5,6 +5,7 @@
 //! - [`friends`]: the book of friends (requests, grants, what is published);
 //! - [`links`]: sessions with friends over channels that come and go;
 //! - [`reach`]: searching and dialling, in tasks of their own;
+//! - [`network`]: other addresses, waking up, and telling friends where this node is;
 //! - [`calls`]: calls and their media peers;
 //! - [`keep`]: what is stored; [`view`]: what clients see; [`handle`]: what clients may ask.
 //!
@@ -17,6 +18,7 @@ mod handle;
 mod hide;
 mod keep;
 mod links;
+mod network;
 mod portmap;
 mod reach;
 mod view;
@@ -42,7 +44,7 @@ use crate::config::Config;
 use crate::emitter::Emitter;
 use crate::keyfile::Keys;
 use crate::rendezvous::Rendezvous;
-use crate::{links as streams, rendezvous, swarm};
+use crate::{links as streams, netwatch, rendezvous, swarm};
 use calls::Seats;
 use keep::{TokenRecord, Whereabouts};
 use links::{Linked, Note};
@@ -83,6 +85,8 @@ pub struct Parts {
     pub rendezvous: Rendezvous,
     /// What happens in it.
     pub rendezvous_events: mpsc::Receiver<rendezvous::Event>,
+    /// Changes of the machine's network.
+    pub network: mpsc::Receiver<netwatch::Change>,
     /// Media of calls.
     pub engine: crate::calls::Engine,
     /// Ports of the home router.
@@ -122,6 +126,7 @@ pub struct Service {
     friendships: BTreeMap<RootPublic, FriendshipKey>,
     whereabouts: BTreeMap<RootPublic, Whereabouts>,
     lan: Vec<reach::Neighbour>,
+    dials: reach::Dials,
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
@@ -142,6 +147,7 @@ struct Inbox {
     notes: mpsc::Receiver<Note>,
     swarm: mpsc::Receiver<swarm::Event>,
     rendezvous: mpsc::Receiver<rendezvous::Event>,
+    network: mpsc::Receiver<netwatch::Change>,
 }
 
 /// Starts the service on its own task. The sender takes clients' requests; the task ends with `parts.stop`.
@@ -153,6 +159,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         notes: notes_in,
         swarm: parts.swarm_events,
         rendezvous: parts.rendezvous_events,
+        network: parts.network,
     };
     let kept = parts.records.load();
     let own = parts.keys.root.public();
@@ -171,6 +178,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         whereabouts: kept.whereabouts.into_iter().collect(),
         friendships: BTreeMap::new(),
         lan: Vec::new(),
+        dials: reach::Dials::default(),
         token,
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
@@ -235,6 +243,7 @@ impl Service {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(change) = inbox.network.recv() => self.network_changed(change),
                 Some(request) = inbox.requests.recv() => request(&mut self),
                 Some(note) = inbox.notes.recv() => self.note(note),
                 event = inbox.swarm.recv() => match event {
@@ -244,7 +253,7 @@ impl Service {
                 Some(event) = inbox.rendezvous.recv() => self.rendezvous_event(&event),
                 // The event of the last slot comes before the sum that counts it.
                 Ok(()) = health.changed() => self.check_ready(),
-                () = sleep => self.timeouts(),
+                () = sleep => self.timeouts(due),
                 _ = remember.tick() => self.remember_dht_peers(),
             }
         }
@@ -257,8 +266,9 @@ impl Service {
         sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
     }
 
-    fn timeouts(&mut self) {
+    fn timeouts(&mut self, due: Option<Instant>) {
         let now = Instant::now();
+        self.excuse_silence(due, now);
         if self.book.poll_timeout().is_some_and(|at| at <= now) {
             let outputs = self.book.handle_timeout(now, unix_ms());
             self.book_outputs(outputs);
@@ -280,6 +290,8 @@ impl Service {
                     self.book_input(friend::Input::NetworkChanged);
                     self.portmap.network_changed();
                 }
+                self.addresses = Some(addresses);
+                self.tell_whereabouts();
                 self.remember_ports();
             }
             swarm::Event::DhtPeers(count) => {

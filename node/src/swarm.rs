@@ -165,6 +165,17 @@ impl Handle {
         let _ = self.send(Command::Disconnect(connection)).await;
     }
 
+    /// A connection may be dead without the transport knowing: dials go past it, until it closes.
+    pub fn doubt(&self, connection: ConnectionId) {
+        // With a full queue the swarm is in no state to redial either.
+        let _ = self.commands.try_send(Command::Doubt(Some(connection)));
+    }
+
+    /// The machine's network is another one, or it slept: every connection may be dead.
+    pub fn network_changed(&self) {
+        let _ = self.commands.try_send(Command::Doubt(None));
+    }
+
     /// Puts `value` to the nodes closest to `key`. Each node that takes it is reported as it answers, then
     /// [`PutEvent::Done`]. That a node answers does not prove that it stored: read the record back. Waits for the
     /// first DHT peer if there is none; dropping the receiver does not stop a put.

@@ -146,6 +146,9 @@ pub enum Input {
     Peer(CallId, PeerEvent),
     /// An own address changed: running calls need new paths, and this side offers them.
     AddressChanged,
+    /// For this long, nothing was seen and no timer ran: the machine slept, and the clock that gives the time stood.
+    /// (Time during which the clock went on is seen by the deadlines themselves.)
+    Unseen(Duration),
     /// Somebody is no friend any more: calls with them end.
     FriendGone(RootPublic),
     /// A call that was running when the node stopped.
@@ -171,7 +174,9 @@ pub enum Output {
     Forget(CallId),
     /// The link to this friend is wanted now (`friend::Input::Urge`).
     Urge(RootPublic),
-    /// Whether any call with this friend goes on (`link::Input::InCall`).
+    /// The link to this friend may be dead (`link::Input::Probe`).
+    Probe(RootPublic),
+    /// Whether any call with this friend goes on (`link::Input::InCall`, `friend::Input::Wanted`).
     InCall(RootPublic, bool),
     /// An act of the person was refused.
     Refused(CallId, Refusal),

@@ -13,7 +13,7 @@ mod record;
 mod requests;
 
 pub use book::{Book, FriendView, SlotPlan};
-pub use network::{ASK_LONGEST, RECLAIM_EVERY, SEARCH_LIMIT, SEARCH_LONGEST};
+pub use network::{ASK_LONGEST, RECLAIM_EVERY, RECLAIM_FIRST, SEARCH_IN_CALL, SEARCH_LIMIT, SEARCH_LONGEST};
 pub use record::{Asking, BookRecord, Decline, FriendRecord, FriendState, RequestRecord};
 pub use requests::{DECLINE_REST, MAX_DECLINES, MAX_REQUESTS, REQUEST_BURST, REQUEST_LIFE, REQUEST_REFILL};
 
@@ -92,6 +92,8 @@ pub enum Input {
         /// Whether they are hidden from now on.
         hidden: bool,
     },
+    /// Whether a call with this friend goes on, or waits to: until it ends, pauses between searches are short.
+    Wanted(RootPublic, bool),
 }
 
 /// What came of asking.

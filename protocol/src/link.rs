@@ -13,9 +13,11 @@ mod session;
 
 pub use backoff::Backoff;
 pub use choice::{CROSSING_WINDOW, Connection, Keep, prefer};
-pub use heartbeat::{IDLE_INTERVAL, IDLE_PATIENCE, IN_CALL_INTERVAL, IN_CALL_PATIENCE, PROBE_PATIENCE};
+pub use heartbeat::{
+    IDLE_INTERVAL, IDLE_PATIENCE, IN_CALL_INTERVAL, IN_CALL_PATIENCE, PATIENCE_LONGEST, PROBE_PATIENCE,
+};
 pub use queue::{MAX_QUEUED, MAX_QUEUED_BYTES};
-pub use session::{ACK_DELAY, MAX_FRAMES_PER_SECOND, OPEN_PATIENCE, Session};
+pub use session::{ACK_DELAY, HANDOVER_PATIENCE, MAX_FRAMES_PER_SECOND, OPEN_PATIENCE, Session};
 
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub enum Input {
         remote_boot: u64,
         /// Whether this side dialled.
         dialled: bool,
+        /// Whether it runs through a third node's circuit.
+        relayed: bool,
     },
     /// The connection is gone.
     Disconnected(ConnectionId),
@@ -72,6 +76,13 @@ pub enum Output {
     },
     /// The link is down.
     Down(CloseReason),
+    /// The only connection ended before the link was up over it: a dial that came to nothing.
+    Unopened {
+        /// Whether this side dialled.
+        dialled: bool,
+        /// Why it ended.
+        reason: CloseReason,
+    },
     /// A round trip was measured.
     Rtt(Duration),
     /// The message was not taken.

@@ -12,6 +12,7 @@ mod record;
 mod schedule;
 mod slot;
 
+pub(crate) use body::is_multiaddr_text;
 pub use body::{Body, BodyError};
 pub use first::{FIRST_KEY_LEN, FIRST_KEYS, first_key};
 pub use ipns::{IPNS_NAME_LEN, IPNS_RECORD_MAX, IpnsEntry, IpnsError, IpnsName, verify_ipns};

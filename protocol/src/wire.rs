@@ -10,6 +10,7 @@ mod contact;
 mod message;
 mod relay;
 mod text;
+mod whereabouts;
 
 pub use call::{
     CallBody, CallId, CallMessage, Candidate, Candidates, DeclineReason, Description, DescriptionKind, LeaveReason,
@@ -19,6 +20,7 @@ pub use contact::{ContactMessage, Reply, Request, RequestId};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
 pub use relay::{CallRelay, Credential, Endpoint, Endpoints, Offer, RelayGrant, RelayMessage, RelayRefusal, Word};
 pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
+pub use whereabouts::{Addresses, MAX_HOSTS, Whereabouts, few_hosts};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

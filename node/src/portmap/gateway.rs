@@ -96,12 +96,7 @@ impl Method {
         Err(tried)
     }
 
-    async fn find_upnp(
-        side: &Side,
-        want: Want,
-        secret: &[u8; 32],
-        ssdp: SocketAddr,
-    ) -> Result<(Self, Lease), Error> {
+    async fn find_upnp(side: &Side, want: Want, secret: &[u8; 32], ssdp: SocketAddr) -> Result<(Self, Lease), Error> {
         let method = Self::Upnp(Router::find(side, ssdp).await?);
         let lease = method.map(want, want.port, secret).await?;
         Ok((method, lease))

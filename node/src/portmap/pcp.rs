@@ -93,21 +93,14 @@ impl Server {
 
     /// Asks by NAT-PMP; the external address is a question of its own.
     pub(super) async fn nat_pmp(&self, ask: Ask) -> Result<Given, Error> {
-        let address = if ask.lifetime == 0 {
-            Ipv4Addr::UNSPECIFIED
-        } else {
-            self.exchange(&[0, 0], read_external).await?
-        };
+        let address =
+            if ask.lifetime == 0 { Ipv4Addr::UNSPECIFIED } else { self.exchange(&[0, 0], read_external).await? };
         let (port, lifetime) = self.exchange(&nat_pmp_request(ask), |answer| read_nat_pmp(answer, ask)).await?;
         Ok(Given { external: SocketAddr::new(address.into(), port), lifetime })
     }
 
     /// Sends until an answer is understood. Answers that are not for this request are skipped.
-    async fn exchange<T>(
-        &self,
-        request: &[u8],
-        read: impl Fn(&[u8]) -> Option<Result<T, Error>>,
-    ) -> Result<T, Error> {
+    async fn exchange<T>(&self, request: &[u8], read: impl Fn(&[u8]) -> Option<Result<T, Error>>) -> Result<T, Error> {
         let socket = UdpSocket::bind((self.local, 0)).await?;
         socket.connect(self.gateway).await.map_err(unreachable)?;
         let mut buffer = [0; MAX_ANSWER];

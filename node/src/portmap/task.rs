@@ -74,16 +74,7 @@ impl Task {
         changed: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        Self {
-            config,
-            wants,
-            show,
-            changed,
-            stop,
-            place: None,
-            v4: Gateway::default(),
-            v6: Gateway::default(),
-        }
+        Self { config, wants, show, changed, stop, place: None, v4: Gateway::default(), v6: Gateway::default() }
     }
 
     pub(super) async fn run(mut self) {
@@ -133,7 +124,8 @@ impl Task {
             self.publish(State::NoGateway);
             return None;
         }
-        if self.v4.method.is_none() && self.v6.method.is_none() && self.v4.tried.is_empty() && self.v6.tried.is_empty() {
+        if self.v4.method.is_none() && self.v6.method.is_none() && self.v4.tried.is_empty() && self.v6.tried.is_empty()
+        {
             self.publish(State::Asking);
         }
         let secret = self.config.secret;
@@ -203,10 +195,7 @@ impl Gateway {
     /// The machine stands here now. In another network everything is asked for anew; what was mapped in the old one ends
     /// there by itself. In the same one it is asked for again, too: the router may have been restarted meanwhile.
     fn stand(&mut self, side: Option<Side>) {
-        if self.side == side
-            && self.method.is_some()
-            && !self.kept.is_empty()
-        {
+        if self.side == side && self.method.is_some() && !self.kept.is_empty() {
             let now = Instant::now();
             for kept in self.kept.values_mut().filter(|kept| kept.made_at + FRESH < now) {
                 kept.renew_at = kept.renew_at.min(now);
@@ -222,12 +211,7 @@ impl Gateway {
     }
 
     /// Maps what is wanted and not mapped, renews what is due, takes back what is no longer wanted.
-    async fn keep(
-        &mut self,
-        wants: &[Want],
-        secret: &[u8; 32],
-        ssdp: Option<std::net::SocketAddr>,
-    ) -> Option<Instant> {
+    async fn keep(&mut self, wants: &[Want], secret: &[u8; 32], ssdp: Option<std::net::SocketAddr>) -> Option<Instant> {
         let Some(side) = self.side else { return None };
         self.drop_unwanted(wants, secret).await;
         let first = *wants.first()?;

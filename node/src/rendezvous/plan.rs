@@ -28,7 +28,7 @@ const CHECK: Duration = Duration::from_secs(2700);
 /// With so many holders a record outlives what happens in two hours, and is not looked at.
 const MANY: u32 = 10;
 /// Changes of addresses come in bunches: one put for all.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_millis(600);
 /// Between two puts of one place for changed addresses.
 const MIN_PAUSE: Duration = Duration::from_secs(20);
 /// What is due within this time is done along with what is due now, over the same connections.
@@ -374,6 +374,15 @@ impl Plan {
     pub fn hasten(&mut self, now: Instant) {
         for place in self.places.values_mut().filter(|place| place.failures > 0) {
             place.due = place.due.min(now);
+        }
+    }
+
+    /// The machine slept: what is due by a clock that stood is due that much sooner.
+    pub(super) fn slept(&mut self, time: Duration) {
+        let sooner = |at: Instant| at.checked_sub(time).unwrap_or(at);
+        for place in self.places.values_mut() {
+            place.due = sooner(place.due);
+            place.put = place.put.map(|(at, version)| (sooner(at), version));
         }
     }
 

@@ -42,6 +42,8 @@ const PUT_DEADLINE: Duration = Duration::from_secs(15);
 pub(super) enum Command {
     Slots(Vec<Slot>),
     Device(Certificate, Vec<String>),
+    /// The network is another one, or the machine slept for this long.
+    Hasten(Duration),
 }
 
 /// State of the publishing task.
@@ -137,6 +139,11 @@ impl Publishing {
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Slots(slots) => self.plan.set_slots(slots, now, unix_ms(), &mut rand::rng()),
+            Command::Hasten(slept) => {
+                self.plan.slept(slept);
+                self.plan.turn(now, unix_ms(), &mut rand::rng());
+                self.plan.hasten(now);
+            }
             Command::Device(certificate, relayed) => {
                 let new = Some((certificate, relayed));
                 if self.device != new {

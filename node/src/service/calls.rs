@@ -74,7 +74,9 @@ impl Service {
                 Output::Store(record) => self.records.call(&record),
                 Output::Forget(call) => self.records.forget_call(&call),
                 Output::Urge(root) => self.urge(root),
+                Output::Probe(root) => self.session_input(root, link::Input::Probe),
                 Output::InCall(root, in_call) => {
+                    self.book_input(twocan_protocol::friend::Input::Wanted(root, in_call));
                     if self.sessions.contains_key(&root) {
                         self.session_input(root, link::Input::InCall(in_call));
                     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{CallRecord, HistoryRecord};
 use twocan_protocol::friend::{BookRecord, FriendRecord, RequestRecord};
-use twocan_protocol::identity::RootPublic;
+use twocan_protocol::identity::{Certificate, DevicePublic, RootPublic};
 use twocan_protocol::rendezvous::PresenceKey;
-use twocan_protocol::wire::CallId;
+use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
 
 use crate::store::{Change, Collection, Error, Keeper, Store, Tree, Vault};
 
@@ -36,6 +36,29 @@ pub(super) struct Whereabouts {
     pub(super) certificate: Vec<u8>,
     /// Multiaddr texts, latest first.
     pub(super) addresses: Vec<String>,
+    /// Name of the friend's node in the swarm, by its own word.
+    #[serde(default, with = "serde_bytes")]
+    pub(super) peer: Vec<u8>,
+    /// Where the friend's node is, by its own word over the link.
+    #[serde(default)]
+    pub(super) told: Vec<String>,
+    /// Through which relays, by its own word.
+    #[serde(default)]
+    pub(super) relayed: Vec<String>,
+}
+
+impl Whereabouts {
+    /// The key of the friend's device, for the handshake.
+    pub(super) fn device(&self) -> Option<DevicePublic> {
+        Certificate::decode(&self.certificate).ok().map(|certificate| certificate.device)
+    }
+
+    /// Addresses to dial, the friend's own word first, of few machines.
+    pub(super) fn to_dial(&self) -> Vec<String> {
+        let mut addresses = few_hosts(self.told.iter().chain(&self.addresses).map(String::as_str), MAX_HOSTS);
+        addresses.truncate(crate::swarm::MAX_DIAL_ADDRESSES);
+        addresses
+    }
 }
 
 /// Ports that are kept across restarts.

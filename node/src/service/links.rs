@@ -14,7 +14,7 @@ use twocan_protocol::{call, friend};
 use super::view::{LinkView, path, transport};
 use super::{Service, unix_ms};
 use crate::links::{self as streams, GateTable, Opened};
-use crate::swarm::{ConnectionInfo, Stream};
+use crate::swarm::{ConnectionInfo, Route, Stream};
 
 /// A contact stream has this long for its two messages.
 const CONTACT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -31,6 +31,8 @@ pub(super) enum Note {
     Closed(ConnectionId, String),
     /// A search for a friend found nobody.
     NotFound(RootPublic),
+    /// A redial beside a link that may be dead came to its end.
+    Redialled(RootPublic, Option<(Opened, ConnectionInfo)>),
     /// A friend was found; where, for the next time.
     Found { root: RootPublic, found: super::reach::Found },
     /// What came of asking somebody.
@@ -127,6 +129,7 @@ impl Service {
                 None => self.channels.closing = self.channels.closing.saturating_sub(1),
             },
             Note::NotFound(root) => self.book_input(friend::Input::SearchFailed(root)),
+            Note::Redialled(root, redialled) => self.redialled(root, redialled),
             Note::Found { root, found } => self.found(root, found),
             Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
             Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
@@ -135,7 +138,7 @@ impl Service {
     }
 
     /// A friend's stream is through the handshake.
-    fn opened(&mut self, opened: Opened, info: ConnectionInfo) {
+    pub(super) fn opened(&mut self, opened: Opened, info: ConnectionInfo) {
         let root = opened.remote.root;
         if root == self.keys.root.public() || !self.book.gate().any(|friend| *friend == root) {
             return;
@@ -145,9 +148,13 @@ impl Service {
         let (reading, stop) = oneshot::channel();
         tokio::spawn(read(id, opened.rx, opened.ended, stop, self.notes.clone()));
         let (remote_boot, dialled) = (opened.remote_boot, opened.dialled);
+        let relayed = info.route == Route::Relayed;
         let channel = Channel { root, info, certificate: opened.remote, tx: opened.tx, _reading: reading };
         self.channels.open.insert(id, channel);
-        self.session_input(root, link::Input::Connected { connection: id, remote_boot, dialled });
+        self.session_input(root, link::Input::Connected { connection: id, remote_boot, dialled, relayed });
+        // A link that comes up during a call has not heard of the call yet.
+        let in_call = self.calls.iter().any(|snapshot| snapshot.friend == root);
+        self.session_input(root, link::Input::InCall(in_call));
     }
 
     pub(super) fn session_input(&mut self, root: RootPublic, input: link::Input) {
@@ -191,7 +198,10 @@ impl Service {
                         match &reason {
                             CloseReason::Fault(fault) => tracing::warn!("link to {} closed: {fault}", root.short()),
                             // The transport notices much later, and a redial would go over the dead connection.
-                            CloseReason::Silent => self.disconnect(channel.info.connection),
+                            CloseReason::Silent => {
+                                self.swarm.doubt(channel.info.connection);
+                                self.disconnect(channel.info.connection);
+                            }
                             _ => {}
                         }
                     }
@@ -199,6 +209,7 @@ impl Service {
                 link::Output::Received(message) => self.received(root, message),
                 link::Output::Up { connection, restarted } => self.link_up(root, connection, restarted),
                 link::Output::Down(reason) => self.link_down(root, &reason),
+                link::Output::Unopened { dialled, reason } => self.link_refused(root, dialled, &reason),
                 link::Output::Rtt(rtt) => {
                     if let Some(view) = self.sessions.get_mut(&root).and_then(|linked| linked.view.as_mut()) {
                         view.rtt_ms = Some(rtt.as_secs_f64() * 1000.0);
@@ -226,6 +237,7 @@ impl Service {
                     self.calls_input(call::Input::Received(root, message));
                 }
             }
+            Message::Whereabouts(told) => self.told_whereabouts(root, &told),
             message => self.book_input(friend::Input::Received(root, message)),
         }
     }
@@ -238,9 +250,26 @@ impl Service {
         if let Some(linked) = self.sessions.get_mut(&root) {
             linked.view = Some(view);
         }
+        // Whatever else is being dialled would only replace what is there.
+        self.dials.stop(&root);
         self.remember_whereabouts(root, &certificate, std::slice::from_ref(&info.remote));
         self.book_input(friend::Input::LinkUp(root));
+        self.tell_whereabouts_to(root);
         self.calls_input(call::Input::LinkUp { friend: root, restarted });
+    }
+
+    /// A connection ended before the link was up.
+    fn link_refused(&mut self, root: RootPublic, dialled: bool, reason: &CloseReason) {
+        tracing::debug!("a connection to {} came to nothing: {reason}", root.short());
+        if dialled {
+            self.book_input(friend::Input::SearchFailed(root));
+        }
+    }
+
+    /// How the link to a friend runs at present.
+    pub(super) fn route_to(&self, root: &RootPublic) -> Option<Route> {
+        let connection = self.sessions.get(root)?.session.connection()?;
+        self.channels.open.get(&connection).map(|channel| channel.info.route)
     }
 
     fn link_down(&mut self, root: RootPublic, reason: &CloseReason) {
@@ -260,6 +289,7 @@ impl Service {
             self.session_input(root, link::Input::Close(ByeReason::Removed));
             self.sessions.remove(&root);
         }
+        self.dials.stop(&root);
         self.friendships.remove(&root);
         self.whereabouts.remove(&root);
     }

@@ -46,7 +46,9 @@ mod tests {
         let quic = Want { purpose: Purpose::Quic, family: Family::V4, port: 4001 };
         assert_eq!(want("/ip4/192.168.1.2/udp/4001/quic-v1"), Some(quic));
         assert_eq!(want("/ip6/2a00::1/tcp/7"), Some(Want { purpose: Purpose::Tcp, family: Family::V6, port: 7 }));
-        for nothing in ["/ip4/127.0.0.1/tcp/7", "/ip6/::1/tcp/7", "/ip4/1.2.3.4/tcp/0", "/ip4/1.2.3.4/udp/7", "/dns/x/tcp/7", ""] {
+        for nothing in
+            ["/ip4/127.0.0.1/tcp/7", "/ip6/::1/tcp/7", "/ip4/1.2.3.4/tcp/0", "/ip4/1.2.3.4/udp/7", "/dns/x/tcp/7", ""]
+        {
             assert_eq!(want(nothing), None, "{nothing}");
         }
     }

@@ -4,12 +4,14 @@
 //! that ends in an authenticated stream wins; only the Noise handshake proves who it is, so an address may be dialled
 //! that another node has taken over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use twocan_control::{Code, Error, Event, Lookup};
 use twocan_protocol::address::{Address, AddressUri};
@@ -21,6 +23,7 @@ use twocan_protocol::rendezvous::Body;
 use twocan_protocol::wire::{ContactMessage, Reply, Request};
 
 use super::keep::FRIEND_ADDRESSES;
+use super::keep::Whereabouts;
 use super::links::Note;
 use super::{Service, unix_ms};
 use crate::links::{self as streams, Ends, Opened, Target};
@@ -33,6 +36,13 @@ const SEARCH_PATIENCE: Duration = Duration::from_secs(60);
 const DIAL_PATIENCE: Duration = Duration::from_secs(8);
 /// How long the answer to a request may take once the stream is open.
 const REPLY_PATIENCE: Duration = Duration::from_secs(15);
+/// While a call waits for the link, known addresses are dialled anew this often: a handshake that began while the network
+/// was away would repeat itself much later than that.
+const REDIAL_EVERY: Duration = Duration::from_millis(800);
+/// Rounds of dialling in a search that a call waits for.
+const ROUNDS_IN_CALL: u32 = 40;
+/// Rounds of dialling beside a link that may be dead.
+const ROUNDS_BESIDE: u32 = 4;
 /// Nodes on the LAN that are kept in mind; the one seen longest ago goes.
 const NEIGHBOURS: usize = 16;
 
@@ -51,6 +61,35 @@ pub(super) struct Found {
     took: Duration,
     certificate: Option<Certificate>,
     addresses: Vec<String>,
+}
+
+/// Tasks that dial at present.
+#[derive(Default)]
+pub(super) struct Dials {
+    searches: BTreeMap<RootPublic, AbortHandle>,
+    redials: BTreeMap<RootPublic, AbortHandle>,
+}
+
+impl Dials {
+    /// Nothing is wanted from this friend's any more.
+    pub(super) fn stop(&mut self, root: &RootPublic) {
+        for task in [self.searches.remove(root), self.redials.remove(root)].into_iter().flatten() {
+            task.abort();
+        }
+    }
+
+    /// Ends all searches without a note; returns whose.
+    pub(super) fn stop_searches(&mut self) -> Vec<RootPublic> {
+        let searches = std::mem::take(&mut self.searches);
+        searches
+            .into_iter()
+            .filter(|(_, task)| !task.is_finished())
+            .map(|(root, task)| {
+                task.abort();
+                root
+            })
+            .collect()
+    }
 }
 
 /// What a searching task needs.
@@ -87,11 +126,13 @@ impl Service {
         let neighbours = self.lan.clone();
         let grant = self.book.friend(&root).and_then(|friend| friend.record.grant);
         let target = rendezvous::Target::Friend { root, friendship, grant };
-        tokio::spawn(async move {
-            let device = Certificate::decode(&known.certificate).ok().map(|certificate| certificate.device);
+        let in_call = self.calls.iter().any(|snapshot| snapshot.friend == root);
+        let rounds = if in_call { ROUNDS_IN_CALL } else { 1 };
+        let task = tokio::spawn(async move {
+            let device = known.device();
             let mut ways = FuturesUnordered::new();
             if let Some(device) = device {
-                ways.push(seeker.by_memory(&known.addresses, device).boxed());
+                ways.push(seeker.by_memory(&known, device, rounds).boxed());
                 ways.push(seeker.by_lan(&neighbours, device).boxed());
             }
             ways.push(seeker.by_slots(target).boxed());
@@ -110,6 +151,32 @@ impl Service {
             };
             let _ = seeker.notes.send(note).await;
         });
+        if let Some(before) = self.dials.searches.insert(root, task.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    /// Dials a friend anew beside a link that may be dead; ends with a note. Whichever link is up stays.
+    pub(super) fn redial(&mut self, root: RootPublic) {
+        let friendship = self.friendship(&root);
+        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let known = self.whereabouts.get(&root).cloned().unwrap_or_default();
+        let Some(device) = known.device() else { return };
+        let task = tokio::spawn(async move {
+            let found = timeout(SEARCH_PATIENCE, seeker.by_memory(&known, device, ROUNDS_BESIDE)).await.ok().flatten();
+            let _ = seeker.notes.send(Note::Redialled(root, found)).await;
+        });
+        if let Some(before) = self.dials.redials.insert(root, task.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    /// What came of a redial.
+    pub(super) fn redialled(&mut self, root: RootPublic, redialled: Option<(Opened, ConnectionInfo)>) {
+        self.dials.redials.remove(&root);
+        if let Some((opened, info)) = redialled {
+            self.opened(opened, info);
+        }
     }
 
     /// Asks whoever has this address to be a friend; ends with a note.
@@ -214,12 +281,39 @@ impl LookupTask {
 }
 
 impl Seeker {
-    /// Dials where the friend was before.
-    async fn by_memory(&self, addresses: &[String], device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
+    /// Dials where the friend was before, and where it said that it is, so many times; each time without waiting for
+    /// the time before.
+    async fn by_memory(
+        &self,
+        known: &Whereabouts,
+        device: DevicePublic,
+        rounds: u32,
+    ) -> Option<(Opened, ConnectionInfo)> {
+        let addresses = known.to_dial();
         if addresses.is_empty() {
             return None;
         }
-        let mut dials = self.swarm.dial_each(addresses.to_vec(), None).await.ok()?;
+        let mut left = rounds;
+        let mut ticks = tokio::time::interval(REDIAL_EVERY);
+        let mut tries = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                result = tries.next(), if !tries.is_empty() => match result {
+                    Some(Some(found)) => return Some(found),
+                    _ if left == 0 && tries.is_empty() => return None,
+                    _ => {}
+                },
+                _ = ticks.tick(), if left > 0 => {
+                    left -= 1;
+                    tries.push(self.dial_round(addresses.clone(), device));
+                }
+            }
+        }
+    }
+
+    /// Dials each address once.
+    async fn dial_round(&self, addresses: Vec<String>, device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
+        let mut dials = self.swarm.dial_each(addresses, None).await.ok()?;
         while let Some(result) = dials.recv().await {
             if let Ok(info) = result
                 && let Some(opened) = self.open(&info, device).await

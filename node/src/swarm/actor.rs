@@ -62,6 +62,8 @@ pub(super) enum Command {
         reply: oneshot::Sender<Option<Opening>>,
     },
     Disconnect(ConnectionId),
+    /// This connection, or all of them, may be dead.
+    Doubt(Option<ConnectionId>),
     Put {
         id: QueryId,
         key: [u8; 32],
@@ -206,6 +208,7 @@ impl Actor {
             Command::Disconnect(ConnectionId(id)) => {
                 self.swarm.close_connection(id);
             }
+            Command::Doubt(connection) => self.connections.doubt(connection.map(|ConnectionId(id)| id)),
             Command::Put { id, key, value, reply } => self.put(id, key, value, reply, now),
             Command::PutTo { id, key, value, peers, reply } => self.put_to(id, key, value, &peers, reply, now),
             Command::Get { id, key, reply } => self.get(id, key, reply, now),

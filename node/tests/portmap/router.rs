@@ -252,7 +252,12 @@ async fn talk(mut stream: TcpStream, state: &Mutex<State>, behaviour: &Behaviour
     }
     let (status, answer) = if head.starts_with("GET /root.xml ") {
         let service = "urn:schemas-upnp-org:service:WANIPConnection:1";
-        (200, format!("<root><service><serviceType>{service}</serviceType><controlURL>/ctl</controlURL></service></root>"))
+        (
+            200,
+            format!(
+                "<root><service><serviceType>{service}</serviceType><controlURL>/ctl</controlURL></service></root>"
+            ),
+        )
     } else if head.starts_with("POST /ctl ") {
         act(&body, &mut state.lock().unwrap(), behaviour)
     } else {

@@ -61,6 +61,7 @@ impl Calls {
             }
             Input::Peer(call, event) => self.peer(now, unix_ms, call, event),
             Input::AddressChanged => self.address_changed(now),
+            Input::Unseen(time) => self.unseen(now, time),
             Input::FriendGone(friend) => self.friend_gone(unix_ms, friend),
             Input::Restore(record) => self.restore(now, unix_ms, &record),
         }

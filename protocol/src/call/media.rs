@@ -1,11 +1,11 @@
 //! What the media engine says, and when a path is renewed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::machine::Calls;
 use super::one::{Call, Outcome, Path, Phase};
 use super::{
-    CallRecord, OfferKind, Output, PeerCommand, PeerEvent, RESTART_DELAY, RESTART_DELAY_CALLEE, RESTART_EVERY,
+    CallRecord, OfferKind, Output, PeerCommand, PeerEvent, RESTART_DELAY, RESTART_DELAY_CALLEE, RESTART_EVERY, SETUP,
 };
 use crate::wire::{CallBody, CallId, Candidates, DescriptionKind, List, MAX_CANDIDATES};
 
@@ -92,9 +92,9 @@ impl Calls {
             if call.state() != before {
                 self.changed(id);
             }
-            if !self.linked.contains(&friend) {
-                self.push(Output::Urge(friend));
-            }
+            // What broke the path has perhaps broken the link, too, and nobody has noticed yet.
+            let linked = self.linked.contains(&friend);
+            self.push(if linked { Output::Probe(friend) } else { Output::Urge(friend) });
             self.plan_restart(now, id);
         }
     }
@@ -158,6 +158,18 @@ impl Calls {
                 call.moved = true;
             }
             self.plan_restart(now, id);
+        }
+    }
+
+    /// The machine slept, or the process was stopped, for `unseen`: what waits for the other side has waited that much
+    /// longer already, and is given only a short while more to be found again.
+    pub(super) fn unseen(&mut self, now: Instant, unseen: Duration) {
+        let least = now + SETUP;
+        for call in self.calls.values_mut() {
+            let due = &mut call.due;
+            for at in [&mut due.ring, &mut due.grace, &mut due.seat].into_iter().flatten() {
+                *at = at.checked_sub(unseen).unwrap_or(least).max(least.min(*at));
+            }
         }
     }
 

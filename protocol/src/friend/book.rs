@@ -8,6 +8,7 @@ use super::requests::Bucket;
 use super::{BookRecord, Event, FriendRecord, FriendState, Input, Output, RequestRecord};
 use crate::address::Address;
 use crate::identity::RootPublic;
+use crate::link::Backoff;
 use crate::rendezvous::Grant;
 use crate::wire::{Availability, Name};
 
@@ -53,6 +54,10 @@ pub(super) struct Entry {
     pub(super) availability: Option<Availability>,
     pub(super) search: Reach,
     pub(super) ask: Reach,
+    /// Pauses after "later".
+    pub(super) later: Backoff,
+    /// A call with this friend goes on, or waits to.
+    pub(super) wanted: bool,
 }
 
 /// Everybody this node knows.
@@ -124,6 +129,7 @@ impl Book {
             Input::NetworkChanged => self.network_changed(now),
             Input::Urge(root) => self.urge(now, root),
             Input::Hide { friend, hidden } => self.hide(unix_ms, friend, hidden),
+            Input::Wanted(root, wanted) => self.wanted(now, root, wanted),
         }
         self.finish()
     }
@@ -235,6 +241,8 @@ impl Book {
             availability: None,
             search: Reach::search(self.seed),
             ask: Reach::ask(self.seed ^ u64::MAX),
+            later: Reach::later(self.seed.rotate_left(32)),
+            wanted: false,
             record,
         };
         entry.plan_attempts(now);

@@ -17,10 +17,17 @@ pub const SEARCH_LONGEST: Duration = Duration::from_secs(600);
 const ASK_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause between two attempts to deliver a request.
 pub const ASK_LONGEST: Duration = Duration::from_secs(900);
+/// Longest pause between two searches while a call with the friend goes on, or waits to go on: whoever is in a call
+/// waits for this.
+pub const SEARCH_IN_CALL: Duration = Duration::from_secs(1);
+/// First pause after a node said that it takes no requests at present; its bucket gives one place a minute.
+const LATER_FIRST: Duration = Duration::from_secs(60);
 /// A search or an attempt to ask that has said nothing for this long is counted as failed.
 pub const SEARCH_LIMIT: Duration = Duration::from_secs(120);
-/// After this many searches in vain for a friend whose address is known, the contact slot is tried as well: the
-/// friend may have lost its book.
+/// After so many searches in vain for a friend whose address is known, the contact slot is tried as well: the friend
+/// may have lost its book, and be back with the words alone.
+pub const RECLAIM_FIRST: u32 = 2;
+/// And again each time after so many.
 pub const RECLAIM_EVERY: u32 = 6;
 
 /// Attempts at one thing that may fail.
@@ -40,6 +47,10 @@ impl Reach {
 
     pub(super) fn ask(seed: u64) -> Self {
         Self { backoff: Backoff::new(seed, ASK_FIRST, ASK_LONGEST), next: None, running: None }
+    }
+
+    pub(super) fn later(seed: u64) -> Backoff {
+        Backoff::new(seed, LATER_FIRST, ASK_LONGEST)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -63,8 +74,13 @@ impl Reach {
 
     /// The attempt failed; the next one comes after a pause of at least `least`.
     fn failed(&mut self, now: Instant, least: Duration) {
+        self.failed_within(now, least, Duration::MAX);
+    }
+
+    /// The same, but of `most` at most.
+    fn failed_within(&mut self, now: Instant, least: Duration, most: Duration) {
         self.running = None;
-        self.next = Some(now + self.backoff.failed().max(least));
+        self.next = Some(now + self.backoff.failed().max(least).min(most));
     }
 
     /// Whether an attempt is to begin now; if so it runs from now on.
@@ -227,7 +243,8 @@ impl Book {
             }
             Asked::Reply(Reply::Later) if requested => {
                 entry.record.asking = Asking::Later;
-                entry.ask.failed(now, ASK_LONGEST);
+                let pause = entry.later.failed();
+                entry.ask.failed(now, pause);
             }
             Asked::Reply(Reply::Pending | Reply::Other) => {
                 entry.record.asking = Asking::Delivered;
@@ -250,9 +267,22 @@ impl Book {
         if entry.record.state != FriendState::Accepted {
             return entry.search.stop();
         }
-        entry.search.failed(now, AT_ONCE);
-        if entry.search.backoff.failures() % RECLAIM_EVERY == 0 && entry.record.token.is_some() {
+        let most = if entry.wanted { SEARCH_IN_CALL } else { SEARCH_LONGEST };
+        entry.search.failed_within(now, AT_ONCE, most);
+        let failures = entry.search.backoff.failures();
+        if (failures == RECLAIM_FIRST || failures % RECLAIM_EVERY == 0) && entry.record.token.is_some() {
             entry.ask.hope(now);
+            self.retry(now);
+        }
+    }
+
+    /// Whether a call with this friend goes on, or waits to.
+    pub(super) fn wanted(&mut self, now: Instant, root: RootPublic, wanted: bool) {
+        let Some(entry) = self.friends.get_mut(&root) else { return };
+        entry.wanted = wanted;
+        if wanted && !entry.linked {
+            entry.plan_attempts(now);
+            self.retry(now);
         }
     }
 
@@ -266,6 +296,10 @@ impl Book {
     pub(super) fn urge(&mut self, now: Instant, root: RootPublic) {
         if let Some(entry) = self.friends.get_mut(&root) {
             entry.plan_attempts(now);
+            // A person waits: one who has lost its book is told at once that there is a friendship.
+            if !entry.linked && !entry.wanted && entry.record.state == FriendState::Accepted {
+                entry.ask.hope(now);
+            }
         }
         self.retry(now);
     }

@@ -18,6 +18,8 @@ pub struct Connection {
     pub remote_boot: u64,
     /// Whether this side dialled.
     pub dialled: bool,
+    /// Whether it runs through a third node's circuit.
+    pub relayed: bool,
     /// When its handshake was finished.
     pub since: Instant,
 }
@@ -31,13 +33,20 @@ pub enum Keep {
     New,
 }
 
-/// Chooses: a greater boot id wins; between equal ones the newer of the same dialler; of crossing dials the one that
-/// the lower root dialled (`lower` says whether that is this side).
+/// Chooses: a greater boot id wins; of two that came up at about the same time, the direct one beats the relayed one;
+/// between equal ones the newer of the same dialler; of crossing dials the one that the lower root dialled (`lower`
+/// says whether that is this side). A direct connection always takes over from a relayed one; a relayed one takes over
+/// from a direct one only when the direct one has been there for a while: then whoever dials anew has lost it.
 #[must_use]
 pub fn prefer(lower: bool, old: &Connection, new: &Connection) -> Keep {
     if new.remote_boot != old.remote_boot {
         return if new.remote_boot > old.remote_boot { Keep::New } else { Keep::Old };
     }
-    let crossing = new.dialled != old.dialled && new.since.saturating_duration_since(old.since) < CROSSING_WINDOW;
-    if crossing && new.dialled != lower { Keep::Old } else { Keep::New }
+    let at_once = new.since.saturating_duration_since(old.since) < CROSSING_WINDOW;
+    match (old.relayed, new.relayed) {
+        (true, false) => return Keep::New,
+        (false, true) => return if at_once { Keep::Old } else { Keep::New },
+        _ => {}
+    }
+    if at_once && new.dialled != old.dialled && new.dialled != lower { Keep::Old } else { Keep::New }
 }

@@ -5,14 +5,19 @@ use std::time::{Duration, Instant};
 
 /// How often to ask while a call with the friend goes on.
 pub const IN_CALL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an answer may take in a call.
-pub const IN_CALL_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer may take in a call, at least; longer where round trips are long.
+pub const IN_CALL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long nothing may be heard without a call before asking. Costs about 10 bytes a second on the wire.
 pub const IDLE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long an answer may take without a call.
 pub const IDLE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an answer may take when there is a reason to doubt.
-pub const PROBE_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer may take when there is a reason to doubt, at least; longer where round trips are long. A link
+/// that is given up by mistake costs a redial and loses nothing, so this is short.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest patience in a call or in doubt, however long round trips are.
+pub const PATIENCE_LONGEST: Duration = Duration::from_secs(4);
+/// What is added to four round trips: a lost packet is sent again after about this time.
+const RESEND: Duration = Duration::from_millis(300);
 
 /// A ping that was sent.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +25,8 @@ struct Asked {
     id: u64,
     at: Instant,
     until: Instant,
+    /// Sent because of a doubt.
+    doubt: bool,
 }
 
 /// What to do when the time has come.
@@ -41,17 +48,20 @@ pub(super) struct Heartbeat {
     heard: Instant,
     pinged: Instant,
     asked: Option<Asked>,
+    /// Smoothed round trip (RFC 6298).
+    rtt: Option<Duration>,
 }
 
 impl Heartbeat {
     pub(super) fn new(now: Instant, in_call: bool) -> Self {
-        Self { in_call, next_id: 1, heard: now, pinged: now, asked: None }
+        Self { in_call, next_id: 1, heard: now, pinged: now, asked: None, rtt: None }
     }
 
     pub(super) fn set_in_call(&mut self, now: Instant, in_call: bool) {
         self.in_call = in_call;
+        let patience = self.patience(IN_CALL_PATIENCE);
         if let (true, Some(asked)) = (in_call, &mut self.asked) {
-            asked.until = asked.until.min(now + IN_CALL_PATIENCE);
+            asked.until = asked.until.min(now + patience);
         }
     }
 
@@ -63,12 +73,27 @@ impl Heartbeat {
     /// A pong came; its round trip if it answers the last ping.
     pub(super) fn pong(&mut self, now: Instant, id: u64) -> Option<Duration> {
         let asked = self.asked.take_if(|asked| asked.id == id)?;
-        Some(now.saturating_duration_since(asked.at))
+        let rtt = now.saturating_duration_since(asked.at);
+        self.rtt = Some(self.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
+        Some(rtt)
     }
 
-    /// Asks at once, with little patience.
+    /// Asks at once, with little patience. One who is asked already in doubt is not given more time.
     pub(super) fn probe(&mut self, now: Instant) -> u64 {
-        self.ask(now, PROBE_PATIENCE)
+        let patience = self.patience(PROBE_PATIENCE);
+        let until = self.asked.filter(|asked| asked.doubt && now < asked.until).map(|asked| asked.until);
+        let id = self.ask(now, patience);
+        if let Some(asked) = &mut self.asked {
+            asked.doubt = true;
+            asked.until = until.unwrap_or(asked.until);
+        }
+        id
+    }
+
+    /// How long an answer may take: `least`, or four of the usual round trips and a lost packet.
+    fn patience(&self, least: Duration) -> Duration {
+        let usual = self.rtt.map_or(Duration::ZERO, |rtt| rtt * 4 + RESEND);
+        least.max(usual).min(PATIENCE_LONGEST.max(least))
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -93,7 +118,8 @@ impl Heartbeat {
         if now < self.next_ping() {
             return Beat::Wait;
         }
-        Beat::Ping(self.ask(now, if self.in_call { IN_CALL_PATIENCE } else { IDLE_PATIENCE }))
+        let patience = self.patience(if self.in_call { IN_CALL_PATIENCE } else { IDLE_PATIENCE });
+        Beat::Ping(self.ask(now, patience))
     }
 
     /// In a call the round trip is wanted each second; otherwise only silence makes us ask.
@@ -105,7 +131,7 @@ impl Heartbeat {
         let id = self.next_id;
         self.next_id += 1;
         self.pinged = now;
-        self.asked = Some(Asked { id, at: now, until: now + patience });
+        self.asked = Some(Asked { id, at: now, until: now + patience, doubt: false });
         id
     }
 }

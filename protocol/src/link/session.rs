@@ -18,6 +18,10 @@ const ACK_EVERY: u32 = 16;
 /// How long after the handshake the friend's `open` may take.
 pub const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the link counts as up after the friend's node said that another connection takes over and before that one
+/// is there: the last message of its handshake and the good-bye on the old one travel by different ways.
+pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// More frames than this within a second are a flood. A replay of a full queue stays below.
 pub const MAX_FRAMES_PER_SECOND: u32 = 1000;
 
@@ -48,6 +52,8 @@ pub struct Session {
     remote_boot: Option<u64>,
     /// The layer above was told that the link is up.
     up: bool,
+    /// Until when another connection must have taken over, there being none at present.
+    handover: Option<Instant>,
     /// Boot id of the friend's node when the link was last up.
     boot_seen: Option<u64>,
     outgoing: Outgoing,
@@ -66,6 +72,7 @@ impl Session {
             id: 0,
             remote_boot: None,
             up: false,
+            handover: None,
             boot_seen: None,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
@@ -94,8 +101,8 @@ impl Session {
     /// Takes what happened; returns what to do, in order.
     pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         match input {
-            Input::Connected { connection, remote_boot, dialled } => {
-                self.connected(Connection { id: connection, remote_boot, dialled, since: now });
+            Input::Connected { connection, remote_boot, dialled, relayed } => {
+                self.connected(Connection { id: connection, remote_boot, dialled, relayed, since: now });
             }
             Input::Disconnected(id) => {
                 if self.live.as_ref().is_some_and(|live| live.connection.id == id) {
@@ -128,6 +135,7 @@ impl Session {
             Input::Close(reason) => {
                 self.transmit(Message::Bye(reason));
                 self.drop_live(CloseReason::Local, true);
+                self.give_up_handover(CloseReason::Local);
             }
         }
         std::mem::take(&mut self.outputs)
@@ -136,7 +144,7 @@ impl Session {
     /// When [`Session::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let live = self.live.as_ref()?;
+        let Some(live) = self.live.as_ref() else { return self.handover };
         let beat = if live.open { live.heartbeat.due() } else { live.connection.since + OPEN_PATIENCE };
         Some(live.ack.map_or(beat, |ack| ack.min(beat)))
     }
@@ -159,12 +167,19 @@ impl Session {
         if self.live.as_ref().is_some_and(|live| live.ack.is_some_and(|due| due <= now)) {
             self.transmit(Message::Ack);
         }
+        if self.handover.is_some_and(|until| until <= now) {
+            self.give_up_handover(CloseReason::Remote(ByeReason::Replaced));
+        }
         std::mem::take(&mut self.outputs)
     }
 
     fn connected(&mut self, new: Connection) {
         if let Some(live) = &self.live {
             if prefer(self.lower, &live.connection, &new) == Keep::Old {
+                // Whoever has no other connection would take this end for a fault of the network.
+                if let Ok(bye) = Frame::plain(Message::Bye(ByeReason::Replaced)).encode() {
+                    self.outputs.push(Output::Transmit(new.id, bye));
+                }
                 // Should the old one be dead without our knowing, this finds out soon.
                 self.outputs.push(Output::Close(new.id, CloseReason::Replaced));
                 return self.probe(new.since);
@@ -172,6 +187,7 @@ impl Session {
             self.transmit(Message::Bye(ByeReason::Replaced));
             self.outputs.push(Output::Close(self.live_id(), CloseReason::Replaced));
         }
+        self.handover = None;
         if self.remote_boot != Some(new.remote_boot) {
             self.remote_boot = Some(new.remote_boot);
             self.incoming = Incoming::default();
@@ -258,6 +274,13 @@ impl Session {
                 self.outputs.extend(rtt.map(Output::Rtt));
             }
             Message::Ack | Message::Open(_) => {}
+            Message::Bye(ByeReason::Replaced) if self.up => {
+                if let Some(live) = self.live.take() {
+                    let reason = CloseReason::Remote(ByeReason::Replaced);
+                    self.outputs.push(Output::Close(live.connection.id, reason));
+                    self.handover = Some(now + HANDOVER_PATIENCE);
+                }
+            }
             Message::Bye(reason) => self.drop_live(CloseReason::Remote(reason), true),
             Message::Unknown(kind) => self.transmit(Message::Unsupported(kind)),
             message => self.outputs.push(Output::Received(message)),
@@ -316,13 +339,23 @@ impl Session {
         }
     }
 
+    /// No other connection took over.
+    fn give_up_handover(&mut self, reason: CloseReason) {
+        if self.handover.take().is_some() && std::mem::take(&mut self.up) {
+            self.outputs.push(Output::Down(reason));
+        }
+    }
+
     fn drop_live(&mut self, reason: CloseReason, close: bool) {
         let Some(live) = self.live.take() else { return };
         if close {
             self.outputs.push(Output::Close(live.connection.id, reason.clone()));
         }
-        if std::mem::take(&mut self.up) {
-            self.outputs.push(Output::Down(reason));
-        }
+        // A link that was up stays up for the layer above while one connection takes over from another.
+        self.outputs.push(if std::mem::take(&mut self.up) {
+            Output::Down(reason)
+        } else {
+            Output::Unopened { dialled: live.connection.dialled, reason }
+        });
     }
 }

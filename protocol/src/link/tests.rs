@@ -70,12 +70,16 @@ impl Pair {
     }
 
     fn connect(&mut self, dialler: usize) -> ConnectionId {
+        self.connect_by(dialler, false)
+    }
+
+    fn connect_by(&mut self, dialler: usize, relayed: bool) -> ConnectionId {
         let id = ConnectionId(self.next);
         self.next += 1;
         self.open.push(id);
         for side in [dialler, 1 - dialler] {
             let remote_boot = self.boots[1 - side];
-            self.input(side, Input::Connected { connection: id, remote_boot, dialled: side == dialler });
+            self.input(side, Input::Connected { connection: id, remote_boot, dialled: side == dialler, relayed });
         }
         id
     }
@@ -250,10 +254,119 @@ fn a_redial_by_the_higher_root_replaces_a_connection_that_is_old() {
 }
 
 #[test]
+fn a_direct_connection_takes_over_from_a_relayed_one_at_any_time_and_nothing_is_lost() {
+    for (age, dialler) in [(Duration::ZERO, 0), (Duration::ZERO, 1), (CROSSING_WINDOW * 2, 0), (CROSSING_WINDOW * 2, 1)]
+    {
+        let mut pair = Pair::new();
+        pair.connect_by(0, true);
+        pair.settle();
+        pair.pass(age, false);
+        // On its way over the relay when the direct connection comes up.
+        pair.input(0, Input::Send(note(1)));
+        pair.input(1, Input::Send(note(2)));
+        let direct = pair.connect_by(dialler, false);
+        pair.settle();
+        for side in [0, 1] {
+            assert_eq!(pair.sides[side].connection(), Some(direct));
+            assert_eq!(pair.count(side, |o| matches!(o, Output::Down(_))), 0, "the link was up all the time");
+        }
+        assert_eq!((pair.received(0), pair.received(1)), (vec![note(2)], vec![note(1)]));
+    }
+}
+
+#[test]
+fn a_relayed_connection_takes_over_only_from_a_direct_one_that_is_old() {
+    for dialler in [0, 1] {
+        let mut pair = Pair::new();
+        let direct = pair.connect_by(0, false);
+        pair.settle();
+        pair.connect_by(dialler, true);
+        pair.settle();
+        assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(direct); 2]);
+        pair.pass(CROSSING_WINDOW, false);
+        let relayed = pair.connect_by(dialler, true);
+        pair.settle();
+        assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(relayed); 2]);
+    }
+}
+
+#[test]
+fn a_fresh_circuit_takes_over_from_one_that_is_near_its_end() {
+    let mut pair = Pair::new();
+    pair.connect_by(0, true);
+    pair.settle();
+    pair.pass(Duration::from_secs(90), false);
+    pair.input(1, Input::Send(note(1)));
+    let fresh = pair.connect_by(0, true);
+    pair.settle();
+    assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(fresh); 2]);
+    assert_eq!(pair.received(0), [note(1)]);
+    assert_eq!(pair.count(0, |o| matches!(o, Output::Down(_))), 0);
+}
+
+#[test]
+fn whoever_is_refused_is_told_and_knows_that_the_dial_came_to_nothing() {
+    let mut pair = Pair::new();
+    pair.connect(0);
+    pair.settle();
+    // Side 0 runs a second time, with an older boot id, and dials side 1.
+    let id = ConnectionId(99);
+    let mut copy = pair.sides[0].clone();
+    copy.handle(pair.now, Input::Close(ByeReason::Stopping));
+    copy.handle(pair.now, Input::Connected { connection: id, remote_boot: 20, dialled: true, relayed: false });
+    pair.input(1, Input::Connected { connection: id, remote_boot: 9, dialled: false, relayed: false });
+    let bye = pair.seen[1].iter().find_map(|output| match output {
+        Output::Transmit(on, bytes) if *on == id => Some(bytes.clone()),
+        _ => None,
+    });
+    let outputs = copy.handle(pair.now, Input::Frame(id, bye.expect("told")));
+    let refused = Output::Unopened { dialled: true, reason: CloseReason::Remote(ByeReason::Replaced) };
+    assert!(outputs.contains(&refused), "{outputs:?}");
+    assert!(pair.sides[1].is_up());
+}
+
+#[test]
+fn patience_grows_with_the_round_trip() {
+    for (rtt, living, dead) in [(50, 900, 1100), (400, 1500, 2000)] {
+        let [living, dead] = [living, dead].map(Duration::from_millis);
+        let roots = [1, 2].map(|n| RootKey::from_secret(&[n; 32]).public());
+        let mut session = Session::new(&roots[0], &roots[1]);
+        let (mut now, id) = (start(), ConnectionId(1));
+        let frame = |message| Frame::plain(message).encode().expect("encodes");
+        session.handle(now, Input::Connected { connection: id, remote_boot: 1, dialled: true, relayed: false });
+        let open = frame(Message::Open(Open { session: 7, first: 1, of: 0, received: 0 }));
+        session.handle(now, Input::Frame(id, open));
+        // The round trip is learnt, then nothing more comes.
+        for n in 1..=8 {
+            session.handle(now, Input::Probe);
+            now += Duration::from_millis(rtt);
+            session.handle(now, Input::Frame(id, frame(Message::Pong(n))));
+        }
+        session.handle(now, Input::Probe);
+        session.handle_timeout(now + living);
+        assert!(session.is_up(), "round trip {rtt} ms");
+        session.handle_timeout(now + dead);
+        assert!(!session.is_up(), "round trip {rtt} ms");
+    }
+}
+
+#[test]
+fn one_who_is_in_doubt_again_and_again_is_given_no_more_time() {
+    let mut pair = Pair::new();
+    pair.connect(0);
+    pair.settle();
+    for _ in 0..6 {
+        pair.input(0, Input::Probe);
+        pair.pass(Duration::from_millis(200), true);
+    }
+    assert!(!pair.sides[0].is_up());
+}
+
+#[test]
 fn a_newer_boot_wins_over_a_connection_of_the_one_before() {
     let now = start();
-    let old = Connection { id: ConnectionId(1), remote_boot: 5, dialled: true, since: now };
-    let new = Connection { id: ConnectionId(2), remote_boot: 6, dialled: false, since: now };
+    let old = Connection { id: ConnectionId(1), remote_boot: 5, dialled: true, relayed: false, since: now };
+    let new = Connection { id: ConnectionId(2), remote_boot: 6, dialled: false, relayed: true, since: now };
     for lower in [true, false] {
         assert_eq!(prefer(lower, &old, &new), Keep::New);
         assert_eq!(prefer(lower, &new, &old), Keep::Old);
@@ -336,7 +449,7 @@ fn who_breaks_the_rules_is_dropped() {
     for (frames, expected) in stories {
         let mut pair = Pair::new();
         let id = ConnectionId(1);
-        pair.input(0, Input::Connected { connection: id, remote_boot: 1, dialled: false });
+        pair.input(0, Input::Connected { connection: id, remote_boot: 1, dialled: false, relayed: false });
         for frame in frames {
             let bytes = frame.encode().expect("encodes");
             pair.input(0, Input::Frame(id, bytes));
@@ -358,7 +471,7 @@ fn who_breaks_the_rules_is_dropped() {
 #[test]
 fn a_connection_on_which_the_friend_never_speaks_is_closed() {
     let mut pair = Pair::new();
-    pair.input(0, Input::Connected { connection: ConnectionId(1), remote_boot: 1, dialled: true });
+    pair.input(0, Input::Connected { connection: ConnectionId(1), remote_boot: 1, dialled: true, relayed: false });
     pair.pass(OPEN_PATIENCE + Duration::from_millis(50), true);
     assert_eq!(pair.sides[0].connection(), None);
     assert_eq!(pair.count(0, |o| matches!(o, Output::Up { .. } | Output::Down(_))), 0);
@@ -459,7 +572,7 @@ proptest! {
         proptest::collection::vec(any::<u8>(), 0..60), 0..20)) {
         let mut pair = Pair::new();
         let id = ConnectionId(1);
-        pair.input(0, Input::Connected { connection: id, remote_boot: 1, dialled: false });
+        pair.input(0, Input::Connected { connection: id, remote_boot: 1, dialled: false, relayed: false });
         for frame in frames {
             pair.input(0, Input::Frame(id, frame));
         }

@@ -131,7 +131,7 @@ impl Body {
 }
 
 /// A slash, then visible ASCII, within the bound. Whether it means anything is for the swarm to find out.
-fn is_multiaddr_text(text: &str) -> bool {
+pub(crate) fn is_multiaddr_text(text: &str) -> bool {
     text.len() <= MULTIADDR_MAX && text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

@@ -340,7 +340,7 @@ impl Pair {
                 }
                 Output::Forget(id) => drop(node.stored.remove(&id)),
                 Output::Refused(id, refusal) => node.refused.push((id, refusal)),
-                Output::Urge(_) | Output::InCall(..) => {}
+                Output::Urge(_) | Output::Probe(_) | Output::InCall(..) => {}
                 Output::Peer(id, command) => self.engine(side, id, command),
             }
         }

@@ -4,12 +4,13 @@ use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
 use super::{bytes, check};
-use crate::identity::RootKey;
+use crate::identity::{PeerId, RootKey};
 use crate::rendezvous::Grant;
 use crate::wire::{
     Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ContactMessage, Credential,
     DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship, Hello, LeaveReason, List,
-    Message, Name, Note, Offer, Open, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Word,
+    Message, Name, Note, Offer, Open, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Whereabouts,
+    Word,
 };
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
@@ -75,6 +76,13 @@ fn candidates<const MAX: usize>() -> List<Candidate, MAX> {
     List::first_of(lines.map(|line| Candidate::new(line).unwrap()))
 }
 
+fn whereabouts() -> Whereabouts {
+    let peer = PeerId::from_bytes(&[9; 38]).unwrap();
+    let direct = ["/ip4/203.0.113.7/udp/4001/quic-v1", "/ip4/203.0.113.7/tcp/4001"].map(str::to_owned);
+    let relayed = ["/ip4/198.51.100.9/udp/4001/quic-v1/p2p/12D3KooWRelay/p2p-circuit".to_owned()];
+    Whereabouts::new(&peer, &direct, &["/ip4/192.168.1.2/udp/4001/quic-v1".to_owned()], &relayed)
+}
+
 fn link_frames() -> Vec<Value> {
     let hello = Hello {
         protocol: 1,
@@ -99,6 +107,8 @@ fn link_frames() -> Vec<Value> {
         frame("hello", Some(1), None, Message::Hello(hello)),
         frame("own name", Some(2), Some(1), Message::Profile(Name::clean("Alice"))),
         frame("grant", Some(3), Some(1), Message::Grant(grant)),
+        frame("whereabouts", None, Some(3), Message::Whereabouts(whereabouts())),
+        frame("whereabouts of a node without addresses", None, None, Message::Whereabouts(Whereabouts::default())),
         frame("grant stored", Some(4), Some(3), Message::GrantStored(1_800_000_000_001)),
     ];
     for reason in ByeReason::ALL {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::call::{self, CallMessage};
 use super::relay::{self, RelayMessage};
 use super::text::words;
-use super::{Bounded, MAX_KIND, Name, WireError, from_cbor, to_cbor};
+use super::{Bounded, MAX_KIND, Name, Whereabouts, WireError, from_cbor, to_cbor};
 use crate::rendezvous::Grant;
 
 /// Anything that one friend's node says to another's.
@@ -35,6 +35,8 @@ pub enum Message {
     GrantStored(u64),
     /// How the sender sees the friendship.
     Friendship(Friendship),
+    /// Where the sender's node is at present; sent when the link comes up and when it changes.
+    Whereabouts(Whereabouts),
     /// Something about a call.
     Call(CallMessage),
     /// Something about packet relays.
@@ -173,6 +175,7 @@ impl Message {
             Self::Grant(_) => "grant",
             Self::GrantStored(_) => "grant.stored",
             Self::Friendship(_) => "friendship",
+            Self::Whereabouts(_) => "whereabouts",
             Self::Call(message) => message.body.kind(),
             Self::Relay(message) => message.kind(),
             Self::Unknown(kind) => kind.as_str(),
@@ -193,6 +196,7 @@ impl Message {
             Self::Grant(grant) => to_cbor("grant", grant),
             Self::GrantStored(generation) => to_cbor("grant.stored", &Stored { generation: *generation }),
             Self::Friendship(state) => to_cbor("friendship", &State { state: *state }),
+            Self::Whereabouts(whereabouts) => to_cbor("whereabouts", whereabouts),
             Self::Call(message) => call::encode(message),
             Self::Relay(message) => relay::encode(message),
             Self::Unknown(_) => Err(WireError::Encode("a kind that is not known here")),
@@ -218,6 +222,7 @@ impl Message {
             "grant" => Self::Grant(from_cbor("grant", body)?),
             "grant.stored" => Self::GrantStored(from_cbor::<Stored>("grant.stored", body)?.generation),
             "friendship" => Self::Friendship(from_cbor::<State>("friendship", body)?.state),
+            "whereabouts" => Self::Whereabouts(from_cbor("whereabouts", body)?),
             _ => {
                 if let Some(message) = call::decode(kind, body)? {
                     Self::Call(message)

@@ -116,7 +116,9 @@ mod tests {
         assert_eq!(split("http://192.168.1.1:5000/a/b?c"), Some((at("192.168.1.1:5000"), "/a/b?c")));
         assert_eq!(split("HTTP://192.168.1.1"), Some((at("192.168.1.1:80"), "/")));
         assert_eq!(split("http://[fd00::1]:80/x"), Some((at("[fd00::1]:80"), "/x")));
-        for other in ["https://192.168.1.1/", "http://router.local/", "ftp://1.2.3.4/", "http:/", "", "ü://192.168.1.1/"] {
+        for other in
+            ["https://192.168.1.1/", "http://router.local/", "ftp://1.2.3.4/", "http:/", "", "ü://192.168.1.1/"]
+        {
             assert_eq!(split(other), None, "{other}");
         }
     }

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_with_a_prefix_and_attributes() {
-        let answer = "<s:Body><u:R><n:NewExternalIPAddress dt=\"string\">11.0.0.1</n:NewExternalIPAddress></u:R></s:Body>";
+        let answer =
+            "<s:Body><u:R><n:NewExternalIPAddress dt=\"string\">11.0.0.1</n:NewExternalIPAddress></u:R></s:Body>";
         assert_eq!(field(answer, "NewExternalIPAddress").as_deref(), Some("11.0.0.1"));
         assert_eq!(field(answer, "Other"), None);
     }

@@ -46,6 +46,8 @@ struct Connection {
     peer: PeerId,
     remote: Multiaddr,
     info: ConnectionInfo,
+    /// Perhaps dead: no answer to a wish for a connection.
+    doubted: bool,
 }
 
 impl Connections {
@@ -77,7 +79,15 @@ impl Connections {
     }
 
     fn with(&self, peer: PeerId) -> Option<&ConnectionInfo> {
-        self.open.values().filter(|connection| connection.peer == peer).map(|connection| &connection.info).next()
+        let open = self.open.values().find(|connection| connection.peer == peer && !connection.doubted);
+        open.map(|connection| &connection.info)
+    }
+
+    /// This connection, or all of them, may be dead.
+    pub(super) fn doubt(&mut self, which: Option<swarm::ConnectionId>) {
+        for (id, connection) in &mut self.open {
+            connection.doubted |= which.is_none_or(|which| which == *id);
+        }
     }
 }
 
@@ -156,7 +166,8 @@ impl Actor {
             .connections
             .open
             .values()
-            .find(|connection| connection.info.outbound && without_peer(connection.remote.clone()) == address);
+            .filter(|connection| connection.info.outbound && !connection.doubted)
+            .find(|connection| without_peer(connection.remote.clone()) == address);
         if let Some(connection) = open {
             let _ = reply.try_send(Ok(connection.info.clone()));
             return;
@@ -190,7 +201,7 @@ impl Actor {
         let remote = endpoint.get_remote_address().clone();
         let info = ConnectionInfo::new(id, ours, &remote, endpoint.is_dialer());
         tracing::debug!(connection = %id, %peer, %remote, outbound = info.outbound, "connected");
-        self.connections.open.insert(id, Connection { peer, remote, info: info.clone() });
+        self.connections.open.insert(id, Connection { peer, remote, info: info.clone(), doubted: false });
         if let Some(reply) = self.connections.dialling.remove(&id) {
             let _ = reply.try_send(Ok(info.clone()));
         }
