@@ -284,12 +284,6 @@ impl Service {
         match event {
             swarm::Event::Inbound(stream) => self.accept(stream),
             swarm::Event::AddressesChanged(addresses) => {
-                // The first addresses are no change: nothing was built on others.
-                if self.addresses.replace(addresses).is_some() {
-                    self.calls_input(call::Input::AddressChanged);
-                    self.book_input(friend::Input::NetworkChanged);
-                    self.portmap.network_changed();
-                }
                 self.addresses = Some(addresses);
                 self.tell_whereabouts();
                 self.remember_ports();

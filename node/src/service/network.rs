@@ -49,6 +49,7 @@ impl Service {
         if broken {
             self.calls_input(call::Input::AddressChanged);
         }
+        self.portmap.network_changed();
         let rendezvous = self.rendezvous.clone();
         tokio::spawn(async move { rendezvous.hasten(slept).await });
     }
@@ -88,7 +89,7 @@ impl Service {
 
     /// Tells one friend where this node is: what the slots say, and to one on another site no address of this site.
     pub(super) fn tell_whereabouts_to(&mut self, root: RootPublic) {
-        let Some(addresses) = self.addresses.clone() else { return };
+        let Some(addresses) = self.addresses.clone().filter(|_| !self.book.hides(&root)) else { return };
         let near = self.route_to(&root).is_some_and(|route| matches!(route, Route::Loopback | Route::Lan));
         let lan: &[String] = if near { &addresses.lan } else { &[] };
         let told = Whereabouts::new(self.swarm.peer_id(), &addresses.direct, lan, &[]);

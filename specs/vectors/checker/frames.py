@@ -99,6 +99,14 @@ def blob(length):
     return lambda value, later: isinstance(value, dict) and list(value) == ["bytes"] and len(value["bytes"]) == 2 * length
 
 
+def short_blob(most):
+    return lambda value, later: isinstance(value, dict) and list(value) == ["bytes"] and len(value["bytes"]) <= 2 * most
+
+
+def addresses(value, later):
+    return isinstance(value, list) and len(value) <= 8 and all(text(200)(item, later) for item in value)
+
+
 def word(*words):
     return lambda value, later: value in words or (later and text(32)(value, later))
 
@@ -160,6 +168,9 @@ KINDS = {
     "profile": Fields(name=line(64)),
     "grant": Fields(slot_public=blob(32), secret=blob(32), generation=unsigned(64)),
     "grant.stored": Fields(generation=unsigned(64)),
+    "whereabouts": Fields(
+        peer=short_blob(64), direct_may=addresses, lan_may=addresses, relayed_may=addresses
+    ),
     "friendship": Fields(state=word("accepted", "asked", "removed")),
     "call.invite": about_a_call(description=DESCRIPTION, candidates_may=candidates, video_may=boolean),
     "call.ringing": about_a_call(),
