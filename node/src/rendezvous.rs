@@ -15,7 +15,7 @@ pub use plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
-use twocan_protocol::identity::Certificate;
+use twocan_protocol::identity::{Certificate, PeerId};
 
 use crate::swarm::{self, QueryId};
 use publish::Command;
@@ -50,6 +50,16 @@ pub enum Event {
     },
 }
 
+/// The node that records name for those from whom the own addresses are hidden: a swarm of its own PeerId that is
+/// reached through relays only. Its records hold nothing else, and are not put while it has no circuit.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden {
+    /// Of that swarm.
+    pub peer_id: PeerId,
+    /// Circuit addresses (multiaddr).
+    pub relayed: Vec<String>,
+}
+
 /// What the rest of the node holds of the rendezvous. Publishing stops when the last one is dropped.
 #[derive(Clone)]
 pub struct Rendezvous {
@@ -82,6 +92,11 @@ impl Rendezvous {
     /// that stood is due sooner, and what failed may work now.
     pub async fn hasten(&self, slept: Duration) {
         let _ = self.commands.send(Command::Hasten(slept)).await;
+    }
+
+    /// Sets the node that hidden slots name.
+    pub async fn set_hidden(&self, hidden: Option<Hidden>) {
+        let _ = self.commands.send(Command::Hidden(hidden)).await;
     }
 
     /// How much of what is to be published is, and is confirmed; now and as it changes.

@@ -55,7 +55,7 @@ const FOURTH_UNTIL_MS: u64 = 14 * 24 * 3_600_000;
 pub enum Slot {
     /// For all friends who have the grant.
     Presence(Arc<PresenceKey>),
-    /// For one friend who has not acknowledged the current grant.
+    /// For one friend who has not acknowledged the current grant, or from whom the own addresses are hidden.
     Pair {
         /// Own root key.
         root: Arc<RootKey>,
@@ -63,7 +63,8 @@ pub enum Slot {
         friendship: FriendshipKey,
         /// Who it is for.
         friend: RootPublic,
-        /// Since when it is published (Unix ms): the older, the rarer. `None`: in every epoch.
+        /// Since when it is published (Unix ms): the older, the rarer. `None`: in every epoch, and naming the hidden
+        /// node (see [`super::Hidden`]).
         since_ms: Option<u64>,
     },
     /// For whoever holds the address: one of several a day, see [`Slot::contacts`].
@@ -74,6 +75,8 @@ pub enum Slot {
         token: ContactToken,
         /// Which of the day's slots.
         index: u8,
+        /// Whether it names the hidden node (see [`super::Hidden`]).
+        hidden: bool,
     },
 }
 
@@ -101,8 +104,13 @@ impl SlotId {
 
 impl Slot {
     /// All contact slots of an address.
-    pub fn contacts(root: &Arc<RootKey>, token: ContactToken) -> impl Iterator<Item = Self> {
-        (0..CONTACT_SLOTS).map(move |index| Self::Contact { root: Arc::clone(root), token, index })
+    pub fn contacts(root: &Arc<RootKey>, token: ContactToken, hidden: bool) -> impl Iterator<Item = Self> {
+        (0..CONTACT_SLOTS).map(move |index| Self::Contact { root: Arc::clone(root), token, index, hidden })
+    }
+
+    /// Whether its records name the hidden node, and nothing of where this one is.
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Self::Pair { since_ms: None, .. } | Self::Contact { hidden: true, .. })
     }
 
     /// Which slot this is.
@@ -128,7 +136,7 @@ impl Slot {
         match self {
             Self::Presence(key) => presence_publisher(key, epoch),
             Self::Pair { root, friendship, .. } => pair_publisher(root, friendship, epoch),
-            Self::Contact { root, token, index } => contact_publisher(root, token, epoch, *index),
+            Self::Contact { root, token, index, .. } => contact_publisher(root, token, epoch, *index),
         }
     }
 
@@ -287,6 +295,12 @@ impl Plan {
         }
     }
 
+    /// Whether one of these slots is to name another node than before.
+    pub(super) fn turns(&self, slots: &[Slot]) -> bool {
+        let before: BTreeMap<SlotId, bool> = self.slots.iter().map(|slot| (slot.id(), slot.is_hidden())).collect();
+        slots.iter().any(|slot| before.get(&slot.id()).is_some_and(|hidden| *hidden != slot.is_hidden()))
+    }
+
     /// The slot of a place.
     pub fn slot(&self, id: &PlaceId) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.id() == id.0)
@@ -427,7 +441,7 @@ mod tests {
     fn contact() -> Slot {
         let root = RootKey::from_secret(&[1; 32]);
         let token = ContactToken::derived(&root);
-        Slot::Contact { root: Arc::new(root), token, index: 0 }
+        Slot::Contact { root: Arc::new(root), token, index: 0, hidden: false }
     }
 
     /// Runs a plan for `hours` in steps of a minute, every job succeeding, and returns the jobs with their minute.

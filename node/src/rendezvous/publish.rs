@@ -18,7 +18,7 @@ use twocan_protocol::{
 };
 
 use super::{
-    Event,
+    Event, Hidden,
     plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status},
     unix_ms,
 };
@@ -44,6 +44,7 @@ pub(super) enum Command {
     Device(Certificate, Vec<String>),
     /// The network is another one, or the machine slept for this long.
     Hasten(Duration),
+    Hidden(Option<Hidden>),
 }
 
 /// State of the publishing task.
@@ -54,6 +55,7 @@ pub(super) struct Publishing {
     status: watch::Sender<Status>,
     plan: Plan,
     device: Option<(Certificate, Vec<String>)>,
+    hidden: Option<Hidden>,
     addresses: Addresses,
     version: u64,
     queue: VecDeque<(PlaceId, Job)>,
@@ -78,6 +80,7 @@ impl Publishing {
             status,
             plan: Plan::default(),
             device: None,
+            hidden: None,
             addresses: Addresses::default(),
             version: 0,
             queue: VecDeque::new(),
@@ -138,7 +141,19 @@ impl Publishing {
 
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Slots(slots) => self.plan.set_slots(slots, now, unix_ms(), &mut rand::rng()),
+            Command::Slots(slots) => {
+                let turns = self.plan.turns(&slots);
+                self.plan.set_slots(slots, now, unix_ms(), &mut rand::rng());
+                if turns {
+                    self.bump(now);
+                }
+            }
+            Command::Hidden(hidden) => {
+                if self.hidden != hidden {
+                    self.hidden = hidden;
+                    self.bump(now);
+                }
+            }
             Command::Hasten(slept) => {
                 self.plan.slept(slept);
                 self.plan.turn(now, unix_ms(), &mut rand::rng());
@@ -207,13 +222,19 @@ impl Publishing {
         let slot = self.plan.slot(place)?;
         let publisher: Publisher = slot.publisher(place.1);
         let (certificate, relayed) = self.device.clone()?;
-        let mut body = Body {
-            certificate,
-            peer_id: self.swarm.peer_id().clone(),
-            direct: self.addresses.direct.clone(),
-            lan: self.addresses.lan.clone(),
-            relayed,
-            expires_ms: self.plan.ends_ms(place)?.saturating_add(GRACE_MS),
+        let expires_ms = self.plan.ends_ms(place)?.saturating_add(GRACE_MS);
+        let mut body = if slot.is_hidden() {
+            let Hidden { peer_id, relayed } = self.hidden.clone().filter(|hidden| !hidden.relayed.is_empty())?;
+            Body { certificate, peer_id, direct: Vec::new(), lan: Vec::new(), relayed, expires_ms }
+        } else {
+            Body {
+                certificate,
+                peer_id: self.swarm.peer_id().clone(),
+                direct: self.addresses.direct.clone(),
+                lan: self.addresses.lan.clone(),
+                relayed,
+                expires_ms,
+            }
         };
         body.fit();
         let sequence = self.plan.next_sequence(place, unix_ms());

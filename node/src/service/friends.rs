@@ -154,7 +154,9 @@ impl Service {
         for slot in plan {
             match slot {
                 SlotPlan::Presence => slots.push(Slot::Presence(Arc::clone(&self.presence))),
-                SlotPlan::Contact => slots.extend(Slot::contacts(&self.keys.root, self.token.token)),
+                SlotPlan::Contact => {
+                    slots.extend(Slot::contacts(&self.keys.root, self.token.token, self.book.hides_any()));
+                }
                 SlotPlan::Pair { root, since_ms } => slots.push(Slot::Pair {
                     root: Arc::clone(&self.keys.root),
                     friendship: self.friendship(&root),

@@ -71,7 +71,7 @@ async fn friends_and_strangers_find_each_other_through_a_node_that_knows_neither
     let token = ContactToken::derived(&alice.root);
     alice
         .rendezvous
-        .set_slots([Slot::Presence(key.clone())].into_iter().chain(Slot::contacts(&alice.root, token)).collect())
+        .set_slots([Slot::Presence(key.clone())].into_iter().chain(Slot::contacts(&alice.root, token, false)).collect())
         .await;
     alice.confirmed(5).await;
     let mut confirmed = 0;

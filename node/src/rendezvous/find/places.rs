@@ -91,7 +91,7 @@ mod tests {
         let alice = Arc::new(RootKey::from_secret(&[1; 32]));
         let token = ContactToken::derived(&alice);
         let looked = keys(&places(&Target::Contact(Address { root: alice.public(), token }), NOW_MS));
-        let put: Vec<Vec<RecordKey>> = Slot::contacts(&alice, token).map(|slot| published(&slot)).collect();
+        let put: Vec<Vec<RecordKey>> = Slot::contacts(&alice, token, false).map(|slot| published(&slot)).collect();
         assert_eq!(looked.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2, 2]);
         assert_eq!(looked[0], put.iter().map(|slot| slot[0]).collect::<Vec<_>>());
         assert_eq!(looked[2], [put[0][1], put[1][1]]);
