@@ -5,11 +5,14 @@
 //! root, and nothing else of the system: no packet filter, no connection tracking, no names to clean up. Addresses look
 //! public (11.0.0.0/8, 2a00::/16), so that address scopes are those of the real internet.
 
+pub mod ear;
 pub mod link;
+pub mod matrix;
 pub mod namespace;
 pub mod nat;
 pub mod net;
 pub mod packet;
+pub mod pair;
 pub mod people;
 mod pump;
 pub mod site;

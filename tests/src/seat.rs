@@ -39,18 +39,21 @@ impl Seat {
 
     /// Waits for the next audio frame that another [`Seat`] sent; its number there.
     pub async fn hear(&mut self) -> Result<u32> {
-        let wait = async {
-            while let Some(message) = self.rx.recv().await {
-                if let MediaMessage::Frame(frame) = message
-                    && frame.kind == MediaKind::Audio
-                    && let Some(number) = frame.payload.strip_prefix(&[0x48]).and_then(|rest| rest.strip_prefix(MARK))
-                {
-                    return Ok(u32::from_be_bytes(number.try_into().context("a frame of another length")?));
-                }
+        let next = timeout(DEADLINE, self.next()).await.context("waited in vain for sound")?;
+        next.context("the media channel ended")
+    }
+
+    /// The next audio frame that another [`Seat`] sent, however long it takes; nothing if the channel ends.
+    pub async fn next(&mut self) -> Option<u32> {
+        loop {
+            if let MediaMessage::Frame(frame) = self.rx.recv().await?
+                && frame.kind == MediaKind::Audio
+                && let Some(number) = frame.payload.strip_prefix(&[0x48]).and_then(|rest| rest.strip_prefix(MARK))
+                && let Ok(number) = number.try_into()
+            {
+                return Some(u32::from_be_bytes(number));
             }
-            bail!("the media channel ended");
-        };
-        timeout(DEADLINE, wait).await.context("waited in vain for sound")?
+        }
     }
 
     /// Waits for a control message that satisfies a condition.

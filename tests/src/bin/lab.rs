@@ -1,6 +1,9 @@
 //! The laboratory by hand: `cargo run --release -p twocan-tests --bin lab -- --help`.
 
 #[cfg(target_os = "linux")]
+#[path = "lab/experiments.rs"]
+mod experiments;
+#[cfg(target_os = "linux")]
 #[path = "lab/linux.rs"]
 mod linux;
 

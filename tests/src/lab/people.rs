@@ -11,6 +11,9 @@ use crate::node::{Node, Options};
 /// The port of a public node, UDP and TCP: what even strict firewalls let out.
 pub const PUBLIC_PORT: u16 = 443;
 
+/// What a public friend's `config.toml` says besides.
+pub const PUBLIC_CONFIG: &str = "";
+
 /// How a node at a host listens: everywhere, at ports that the system chooses, as by default.
 pub fn options(host: &Host, bootstrap: &[String], extra: &str) -> Options {
     Options {

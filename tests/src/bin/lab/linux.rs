@@ -42,6 +42,12 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Every kind of site with every kind: do they connect and talk, over which paths, how fast.
+    ///
+    /// For each pair two nodes become friends of each other and of a public node at open sites, are moved, and started
+    /// anew for each run: "cold ring" is a call placed as soon as the API answers, "link up" is until both see each
+    /// other; then a call over that link rings for a second, is answered, and both talk for four seconds.
+    Matrix(super::experiments::MatrixArgs),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up { topology } => up(&topology).await,
+        Command::Matrix(args) => super::experiments::matrix(&args).await,
         Command::Shell { topology, at, command } => shell(&topology, at.as_deref(), &command).await,
     }
 }
