@@ -66,6 +66,8 @@ pub struct Network {
     pub dht_server: DhtServer,
     /// Whether to ask the home router for open ports (PCP, NAT-PMP, UPnP).
     pub port_mapping: bool,
+    /// Whether to carry circuits (links of nodes that cannot reach each other) for others.
+    pub relay_server: DhtServer,
 }
 
 impl Default for Network {
@@ -78,11 +80,12 @@ impl Default for Network {
             mdns: true,
             dht_server: DhtServer::Auto,
             port_mapping: true,
+            relay_server: DhtServer::Auto,
         }
     }
 }
 
-/// Whether to serve the DHT for others.
+/// Whether to do something for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DhtServer {

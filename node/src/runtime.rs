@@ -214,15 +214,17 @@ fn start_swarm(
     bootstrap: Vec<String>,
     ports: Ports,
 ) -> Result<(swarm::Handle, mpsc::Receiver<swarm::Event>), swarm::StartError> {
+    let mode = |mode: DhtServer| match mode {
+        DhtServer::Auto => swarm::ServerMode::Auto,
+        DhtServer::On => swarm::ServerMode::On,
+        DhtServer::Off => swarm::ServerMode::Off,
+    };
     let wanted = |listen: Vec<String>| swarm::Config {
         listen,
         bootstrap: bootstrap.clone(),
         mdns: config.network.mdns,
-        dht_server: match config.network.dht_server {
-            DhtServer::Auto => swarm::ServerMode::Auto,
-            DhtServer::On => swarm::ServerMode::On,
-            DhtServer::Off => swarm::ServerMode::Off,
-        },
+        dht_server: mode(config.network.dht_server),
+        relay_server: mode(config.network.relay_server),
     };
     let any = &config.network.listen;
     let last: Vec<String> = any.iter().map(|address| with_port(address, ports)).collect();

@@ -192,8 +192,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         began: parts.began,
         keys: parts.keys,
         records: parts.records,
+        slots: publisher(parts.rendezvous.clone(), parts.identity.certificate, parts.swarm.relayed()),
         swarm: parts.swarm,
-        slots: publisher(parts.rendezvous.clone(), parts.identity.certificate),
         rendezvous: parts.rendezvous,
         listen: Vec::new(),
         addresses: None,
@@ -300,7 +300,7 @@ impl Service {
                 self.notice(format!("The network stopped listening on an address: {reason}"));
             }
             swarm::Event::Listening(address) => self.listening(address),
-            swarm::Event::Connected(_) | swarm::Event::Disconnected { .. } => {}
+            swarm::Event::Connected(_) | swarm::Event::Disconnected { .. } | swarm::Event::Upgraded { .. } => {}
         }
     }
 
@@ -440,17 +440,34 @@ impl Service {
     }
 }
 
-/// Hands plans to the rendezvous, the latest one last; whoever makes them does not wait.
+/// Hands plans to the rendezvous, and the addresses at relays, the latest ones last; whoever makes them does not wait.
 fn publisher(
     rendezvous: Rendezvous,
     certificate: twocan_protocol::identity::Certificate,
+    mut relayed: watch::Receiver<Vec<String>>,
 ) -> watch::Sender<Vec<rendezvous::Slot>> {
     let (slots, mut plan) = watch::channel(Vec::new());
     tokio::spawn(async move {
-        rendezvous.set_device(certificate, Vec::new()).await;
-        while plan.changed().await.is_ok() {
-            let slots = plan.borrow_and_update().clone();
-            rendezvous.set_slots(slots).await;
+        loop {
+            let addresses = relayed.borrow_and_update().clone();
+            rendezvous.set_device(certificate, addresses).await;
+            loop {
+                tokio::select! {
+                    changed = plan.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let slots = plan.borrow_and_update().clone();
+                        rendezvous.set_slots(slots).await;
+                    }
+                    changed = relayed.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        break;
+                    }
+                }
+            }
         }
     });
     slots

@@ -8,15 +8,27 @@
 //! - Streams: one protocol, `/twocan/peer/1`, opened on a given connection ([`streams`]).
 //! - DHT: Kademlia `/twocan/kad/1` ([`dht`]). Only nodes that say in identify that they serve it, at an address they
 //!   were met at, enter the routing table. Records are verified before they are stored ([`store`]).
+//! - Reachability: other nodes test our addresses ([`autonat`], [`reachability`]). A node that the internet cannot reach
+//!   waits for circuits at two relays ([`relays`]); one that it can reach carries circuits for others ([`circuits`]).
+//! - A relayed connection is made direct by hole punching where that is possible ([`punch`]), and dead connections to
+//!   relays are noticed in seconds ([`alive`]).
 //! - Addresses are told, kept and dialled only within their [`scope`].
 //!
 //! A query never waits for the DHT's bootstrap: it starts with whatever peer is known, or as soon as one is.
 
 mod actor;
+mod alive;
 mod announce;
+mod autonat;
 mod behaviour;
+mod circuits;
 mod dht;
+mod exchange;
 mod limits;
+mod protobuf;
+mod punch;
+mod reachability;
+mod relays;
 mod scope;
 mod store;
 mod streams;
@@ -26,8 +38,9 @@ mod types;
 pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
 pub use types::{
-    Addresses, Config, ConnectionId, ConnectionInfo, Copy, DhtView, DialError, Event, Get, GetEvent, GetReport,
-    PutEvent, PutReport, QueryId, Route, ServerMode, StartError, Stats, Stopped, Stream, Transport,
+    Addresses, CircuitLimit, Config, ConnectionId, ConnectionInfo, Copy, DhtView, DialError, Event, Get, GetEvent,
+    GetReport, Observation, PutEvent, PutReport, QueryId, Reachability, RelayNode, Route, ServerMode, StartError,
+    Stats, Stopped, Stream, Transport,
 };
 
 use std::{
@@ -49,8 +62,9 @@ const COMMANDS: usize = 256;
 const EVENTS: usize = 256;
 /// Copies of one lookup that may wait for their reader: more than a query can find (20), with room for stale ones.
 const COPIES: usize = 64;
-/// Addresses that are tried in one dial.
-pub const MAX_DIAL_ADDRESSES: usize = 16;
+/// Addresses that are looked at in one dial: all that a slot can hold. Which of them are tried is bounded by kind, so that
+/// a record cannot send us to many third machines.
+pub const MAX_DIAL_ADDRESSES: usize = 24;
 
 /// What the rest of the node holds of the swarm. Cheap to clone; the swarm stops when the last one is dropped.
 #[derive(Clone)]
@@ -58,6 +72,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     dht: watch::Receiver<DhtView>,
     addresses: watch::Receiver<Addresses>,
+    reachability: watch::Receiver<Reachability>,
+    relayed: watch::Receiver<Vec<String>>,
     queries: Arc<AtomicU64>,
     peer: PeerId,
     peer_text: String,
@@ -88,6 +104,8 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>), StartErr
         commands,
         dht: started.dht,
         addresses: started.addresses,
+        reachability: started.reachability,
+        relayed: started.relayed,
         queries: Arc::new(AtomicU64::new(1)),
         peer: started.peer,
         peer_text: started.peer_text,
@@ -106,8 +124,8 @@ impl Handle {
         &self.peer_text
     }
 
-    /// Dials `addresses` (multiaddr texts, at most [`MAX_DIAL_ADDRESSES`]), QUIC first and TCP 200 ms later, and
-    /// returns the first connection. With `expect`, only that node will do, and an open connection to it is returned
+    /// Dials `addresses` (multiaddr texts, at most [`MAX_DIAL_ADDRESSES`]), QUIC first and TCP 200 ms later, through
+    /// relays 250 ms later where there are public addresses, and returns the first connection. With `expect`, only that node will do, and an open connection to it is returned
     /// at once; without, any node that answers there does.
     ///
     /// # Errors
@@ -163,17 +181,6 @@ impl Handle {
     /// Closes a connection, with all its streams.
     pub async fn disconnect(&self, connection: ConnectionId) {
         let _ = self.send(Command::Disconnect(connection)).await;
-    }
-
-    /// A connection may be dead without the transport knowing: dials go past it, until it closes.
-    pub fn doubt(&self, connection: ConnectionId) {
-        // With a full queue the swarm is in no state to redial either.
-        let _ = self.commands.try_send(Command::Doubt(Some(connection)));
-    }
-
-    /// The machine's network is another one, or it slept: every connection may be dead.
-    pub fn network_changed(&self) {
-        let _ = self.commands.try_send(Command::Doubt(None));
     }
 
     /// Puts `value` to the nodes closest to `key`. Each node that takes it is reported as it answers, then
@@ -240,6 +247,58 @@ impl Handle {
     /// Own addresses, now and as they change.
     pub fn addresses(&self) -> watch::Receiver<Addresses> {
         self.addresses.clone()
+    }
+
+    /// Whether the internet can reach this node, now and as it changes.
+    pub fn reachability(&self) -> watch::Receiver<Reachability> {
+        self.reachability.clone()
+    }
+
+    /// Addresses through relays at which this node can be reached, best first, without its own PeerId; now and as they
+    /// change. Empty while it is reachable without.
+    pub fn relayed(&self) -> watch::Receiver<Vec<String>> {
+        self.relayed.clone()
+    }
+
+    /// What other nodes saw this node come from, latest last. A NAT that shows every observer another port is one that
+    /// cannot be punched from both sides.
+    pub async fn observed(&self) -> Vec<Observation> {
+        self.ask(Command::Observed).await.unwrap_or_default()
+    }
+
+    /// Public multiaddrs at which a router forwards to this node. Replaces those given before. They are told to friends
+    /// at once, and to others when another node got through.
+    pub async fn add_external(&self, addresses: Vec<String>) {
+        let _ = self.send(Command::AddExternal(addresses)).await;
+    }
+
+    /// Public multiaddrs of another listener of this machine that hands connections on to this node, such as a shared TCP
+    /// port 443. Replaces those given before. They count as our own: told at once, until other nodes find them closed.
+    pub async fn also_listens(&self, addresses: Vec<String>) {
+        let _ = self.send(Command::AlsoListens(addresses)).await;
+    }
+
+    /// Relays to be used before strangers': multiaddrs with the relay's PeerId at the end. Replaces those given before.
+    pub async fn prefer_relays(&self, addresses: Vec<String>) {
+        let _ = self.send(Command::PreferRelays(addresses)).await;
+    }
+
+    /// Nodes that carry circuits and are known, those that serve us first.
+    pub async fn relay_nodes(&self) -> Vec<RelayNode> {
+        self.ask(Command::RelayNodes).await.unwrap_or_default()
+    }
+
+    /// The machine's network is another one, or it slept: every connection is doubted and probed, the dead ones are closed
+    /// within seconds, relays are asked again, and what others saw of us is forgotten and found out anew.
+    pub fn network_changed(&self) {
+        let _ = self.commands.try_send(Command::NetworkChanged);
+    }
+
+    /// A connection may be dead without the transport knowing: it is probed, and until it answers dials make a new one
+    /// instead of giving this one back.
+    pub fn doubt(&self, connection: ConnectionId) {
+        // With a full queue the swarm is in no state to redial either.
+        let _ = self.commands.try_send(Command::Doubt(connection));
     }
 
     /// Counters of the swarm.

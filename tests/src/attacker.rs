@@ -40,6 +40,7 @@ impl Attacker {
             bootstrap: bootstrap.to_vec(),
             mdns: false,
             dht_server: ServerMode::On,
+            ..Default::default()
         })?;
         let listening = async {
             loop {

@@ -208,6 +208,8 @@ pub struct Plan {
     slots: Vec<Slot>,
     places: BTreeMap<PlaceId, Place>,
     version: u64,
+    /// Records older than this version do not say how to reach us.
+    urgent: u64,
 }
 
 /// How much of the plan is done.
@@ -244,6 +246,16 @@ impl Plan {
             {
                 place.due = place.due.min((now + SETTLE).max(at + MIN_PAUSE));
             }
+        }
+    }
+
+    /// As [`Plan::set_version`], but without waiting for more changes: what was put before does not help anybody to reach
+    /// us.
+    pub(super) fn set_urgent_version(&mut self, version: u64, now: Instant) {
+        self.version = version;
+        self.urgent = version;
+        for place in self.places.values_mut().filter(|place| place.put.is_some()) {
+            place.due = now;
         }
     }
 
@@ -347,7 +359,7 @@ impl Plan {
 
     /// A job ended.
     pub fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
-        let version = self.version;
+        let (version, urgent) = (self.version, self.urgent);
         let Some(place) = self.places.get_mut(id) else { return };
         place.running = false;
         match outcome {
@@ -356,7 +368,9 @@ impl Plan {
                 place.put = Some((now, put));
                 place.confirmed = confirmed;
                 place.failures = if confirmed { 0 } else { place.failures + 1 };
-                place.due = if put != version {
+                place.due = if put < urgent {
+                    now
+                } else if put != version {
                     now + SETTLE
                 } else if confirmed {
                     now + if holders < MANY { CHECK } else { RENEW }

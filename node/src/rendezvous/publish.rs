@@ -56,6 +56,8 @@ pub(super) struct Publishing {
     plan: Plan,
     device: Option<(Certificate, Vec<String>)>,
     hidden: Option<Hidden>,
+    /// The addresses at relays that were published last, if any were.
+    told_relayed: Vec<String>,
     addresses: Addresses,
     version: u64,
     queue: VecDeque<(PlaceId, Job)>,
@@ -81,6 +83,7 @@ impl Publishing {
             plan: Plan::default(),
             device: None,
             hidden: None,
+            told_relayed: Vec::new(),
             addresses: Addresses::default(),
             version: 0,
             queue: VecDeque::new(),
@@ -159,13 +162,30 @@ impl Publishing {
                 self.plan.turn(now, unix_ms(), &mut rand::rng());
                 self.plan.hasten(now);
             }
-            Command::Device(certificate, relayed) => {
-                let new = Some((certificate, relayed));
-                if self.device != new {
-                    self.device = new;
-                    self.bump(now);
-                }
-            }
+            Command::Device(certificate, relayed) => self.set_device(certificate, relayed, now),
+        }
+    }
+
+    fn set_device(&mut self, certificate: Certificate, relayed: Vec<String>, now: Instant) {
+        let (same, had_none) = match &self.device {
+            Some((known, relayed)) => (*known == certificate, relayed.is_empty()),
+            None => (false, true),
+        };
+        let known = self.told_relayed == relayed;
+        if !relayed.is_empty() {
+            self.told_relayed.clone_from(&relayed);
+        }
+        let lost = relayed.is_empty();
+        self.device = Some((certificate, relayed));
+        // A relay that is lost is mostly back, or replaced, in a moment: for that nothing is put.
+        if same && (lost || known) {
+            return;
+        }
+        self.version += 1;
+        if had_none && !lost {
+            self.plan.set_urgent_version(self.version, now);
+        } else {
+            self.plan.set_version(self.version, now);
         }
     }
 
@@ -183,7 +203,7 @@ impl Publishing {
     }
 
     fn is_ready(&self) -> bool {
-        self.device.is_some() && !self.addresses.is_empty()
+        self.device.as_ref().is_some_and(|(_, relayed)| !relayed.is_empty() || !self.addresses.is_empty())
     }
 
     fn start_due(&mut self, now: Instant) {

@@ -2,11 +2,15 @@
 //!
 //! It takes commands from [`super::Handle`]s, drives libp2p, and reports events. Nothing in here waits for anybody: a
 //! reply that nobody reads is dropped, and while the owner of the node does not take its events the network waits.
-//! [`connections`] has dialling and the table of connections, [`queries`] lookups and puts, [`table`] the routing table
-//! with its bootstrap, and the storing side.
+//! [`connections`] has dialling and the table of connections, [`relaying`] circuits and the relays that we wait at,
+//! [`punching`] the way from a relayed to a direct connection, [`paths`] what others can reach of us, [`queries`] lookups
+//! and puts, [`table`] the routing table with its bootstrap, and the storing side.
 
 mod connections;
+mod paths;
+mod punching;
 mod queries;
+mod relaying;
 mod table;
 
 use std::{
@@ -23,16 +27,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     behaviour::{Behaviour, BehaviourEvent},
-    scope::{Scope, scope_of},
+    relays::Relays,
+    scope::{Scope, is_circuit, scope_of},
     streams::{Event as StreamEvent, OpenError, RawStream},
     transport,
     types::{
-        Addresses, Config, ConnectionId, ConnectionInfo, DhtView, DialError, Event, GetEvent, PutEvent, QueryId,
-        ServerMode, StartError, Stats, Stream,
+        Addresses, Config, ConnectionId, ConnectionInfo, DhtView, DialError, Event, GetEvent, Observation, PutEvent,
+        QueryId, Reachability, RelayNode, ServerMode, StartError, Stats, Stream,
     },
 };
 use connections::Connections;
+use paths::Paths;
+use punching::Punching;
 use queries::Queries;
+use relaying::Errands;
 use table::Table;
 
 /// Connections without streams are closed after this time: long enough for a search to become a link.
@@ -62,8 +70,14 @@ pub(super) enum Command {
         reply: oneshot::Sender<Option<Opening>>,
     },
     Disconnect(ConnectionId),
-    /// This connection, or all of them, may be dead.
-    Doubt(Option<ConnectionId>),
+    /// This connection may be dead.
+    Doubt(ConnectionId),
+    NetworkChanged,
+    AddExternal(Vec<String>),
+    AlsoListens(Vec<String>),
+    PreferRelays(Vec<String>),
+    Observed(oneshot::Sender<Vec<Observation>>),
+    RelayNodes(oneshot::Sender<Vec<RelayNode>>),
     Put {
         id: QueryId,
         key: [u8; 32],
@@ -95,17 +109,25 @@ pub(super) struct Started {
     pub(super) peer_text: String,
     pub(super) dht: watch::Receiver<DhtView>,
     pub(super) addresses: watch::Receiver<Addresses>,
+    pub(super) reachability: watch::Receiver<Reachability>,
+    pub(super) relayed: watch::Receiver<Vec<String>>,
 }
 
 struct Actor {
     swarm: Swarm<Behaviour>,
     inbox: mpsc::Receiver<Command>,
     outbox: VecDeque<Event>,
-    mode: ServerMode,
+    dht_server: ServerMode,
+    relay_server: ServerMode,
     connections: Connections,
     queries: Queries,
     table: Table,
+    paths: Paths,
+    relays: Relays,
+    errands: Errands,
+    punching: Punching,
     addresses: watch::Sender<Addresses>,
+    relayed: watch::Sender<Vec<String>>,
     addresses_due: Option<Instant>,
 }
 
@@ -118,12 +140,12 @@ pub(super) fn start(
     let key = identity::Keypair::generate_ed25519();
     let me = PeerId::from(key.public());
     let peer = to_ours(&me).ok_or_else(|| StartError::Transport("the new PeerId is too long".to_owned()))?;
-    let transport = transport::build(&key).map_err(|error| StartError::Transport(error.to_string()))?;
+    let (transport, relay_client) = transport::build(&key).map_err(|error| StartError::Transport(error.to_string()))?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
         .with_smart_dial();
-    let mut swarm = Swarm::new(transport, Behaviour::new(&key, config.mdns), me, swarm_config);
+    let mut swarm = Swarm::new(transport, Behaviour::new(&key, relay_client, config.mdns), me, swarm_config);
     for address in &config.listen {
         let parsed: Multiaddr = address.parse().map_err(|error: libp2p::multiaddr::Error| StartError::Address {
             address: address.clone(),
@@ -135,21 +157,36 @@ pub(super) fn start(
     }
     let (dht, dht_view) = watch::channel(DhtView::default());
     let (addresses, addresses_view) = watch::channel(Addresses::default());
+    let (relayed, relayed_view) = watch::channel(Vec::new());
+    let (reachability, reachability_view) = watch::channel(Reachability::default());
     let mut actor = Actor {
         swarm,
         inbox,
         outbox: VecDeque::new(),
-        mode: config.dht_server,
+        dht_server: config.dht_server,
+        relay_server: config.relay_server,
         connections: Connections::default(),
         queries: Queries::default(),
         table: Table::new(dht),
+        paths: Paths::new(reachability),
+        relays: Relays::default(),
+        errands: Errands::default(),
+        punching: Punching::default(),
         addresses,
+        relayed,
         addresses_due: None,
     };
-    actor.set_server(config.dht_server == ServerMode::On);
+    actor.judge_paths(Instant::now());
     actor.add_bootstrap(config.bootstrap, Instant::now());
     tokio::spawn(actor.run(events));
-    Ok(Started { peer, peer_text: me.to_string(), dht: dht_view, addresses: addresses_view })
+    Ok(Started {
+        peer,
+        peer_text: me.to_string(),
+        dht: dht_view,
+        addresses: addresses_view,
+        reachability: reachability_view,
+        relayed: relayed_view,
+    })
 }
 
 impl Actor {
@@ -183,10 +220,17 @@ impl Actor {
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        [self.addresses_due, self.connections.next_wake(), self.queries.next_wake(), self.table.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [
+            self.addresses_due,
+            self.connections.next_wake(),
+            self.errands.next_wake(),
+            self.punching.next_wake(),
+            self.paths.next_wake(),
+            self.relays.next_wake(Instant::now()),
+            self.queries.next_wake(),
+            self.table.next_wake(),
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -194,6 +238,9 @@ impl Actor {
             self.addresses_due = None;
             self.report_addresses();
         }
+        self.tend_paths(now);
+        self.tend_relays(now);
+        self.tend_punches(now);
         self.dial_what_is_due(now);
         self.cut_what_is_due(now);
         self.tend_table(now);
@@ -208,7 +255,20 @@ impl Actor {
             Command::Disconnect(ConnectionId(id)) => {
                 self.swarm.close_connection(id);
             }
-            Command::Doubt(connection) => self.connections.doubt(connection.map(|ConnectionId(id)| id)),
+            Command::Doubt(ConnectionId(id)) => self.doubt(id),
+            Command::NetworkChanged => self.network_changed(now),
+            Command::AddExternal(addresses) => self.add_external(&addresses, now),
+            Command::AlsoListens(addresses) => self.also_listens(&addresses, now),
+            Command::PreferRelays(addresses) => {
+                self.relays.prefer(addresses.iter().filter_map(|text| text.parse().ok()));
+                self.tend_relays(now);
+            }
+            Command::Observed(reply) => {
+                let _ = reply.send(self.paths.observed());
+            }
+            Command::RelayNodes(reply) => {
+                let _ = reply.send(self.relay_nodes());
+            }
             Command::Put { id, key, value, reply } => self.put(id, key, value, reply, now),
             Command::PutTo { id, key, value, peers, reply } => self.put_to(id, key, value, &peers, reply, now),
             Command::Get { id, key, reply } => self.get(id, key, reply, now),
@@ -236,33 +296,40 @@ impl Actor {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event, now),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.on_established(peer_id, connection_id, &endpoint);
+                self.on_established(peer_id, connection_id, &endpoint, now);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 let reason = cause.map_or_else(|| "closed".to_owned(), |cause| root_cause(&cause));
-                self.on_closed(peer_id, connection_id, reason);
+                self.on_closed(peer_id, connection_id, reason, now);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 self.on_dial_failed(connection_id, peer_id, &error, now);
             }
+            SwarmEvent::NewListenAddr { listener_id, address } if is_circuit(&address) => {
+                self.relays.on_circuit_address(listener_id, &address);
+                self.addresses_due.get_or_insert(now + ADDRESS_DELAY);
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
-                if self.mode == ServerMode::Auto && scope_of(&address).is_some() {
-                    self.set_server(true);
-                }
+                self.judge_paths(now);
                 self.table.hasten(now);
                 self.outbox.push_back(Event::Listening(address.to_string()));
                 self.addresses_due.get_or_insert(now + ADDRESS_DELAY);
             }
-            SwarmEvent::ExpiredListenAddr { .. }
-            | SwarmEvent::ExternalAddrConfirmed { .. }
-            | SwarmEvent::ExternalAddrExpired { .. } => {
+            SwarmEvent::ExpiredListenAddr { .. } => self.judge_paths(now),
+            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
                 self.addresses_due.get_or_insert(now + ADDRESS_DELAY);
             }
-            SwarmEvent::ListenerClosed { reason, .. } => {
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 let reason = reason.err().map_or_else(|| "closed".to_owned(), |error| root_cause(&error));
-                self.outbox.push_back(Event::ListenFailed(reason));
                 self.addresses_due.get_or_insert(now + ADDRESS_DELAY);
+                if self.relays.on_listener_closed(listener_id, now) {
+                    tracing::debug!(reason, "a relay does not wait for us any more");
+                    self.tend_relays(now);
+                } else {
+                    self.outbox.push_back(Event::ListenFailed(reason));
+                    self.judge_paths(now);
+                }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "listener"),
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!(%error, "inbound connection failed"),
@@ -289,6 +356,10 @@ impl Actor {
                 self.on_progress(id, result, &stats, step.last, now);
             }
             BehaviourEvent::Dht(kad::Event::RoutingUpdated { .. }) => self.on_routing_updated(now),
+            BehaviourEvent::Autonat(verdict) => self.on_verdict(&verdict, now),
+            BehaviourEvent::Relay(event) => self.on_relay_client(event, now),
+            BehaviourEvent::Punch(event) => self.on_agreement(event, now),
+            BehaviourEvent::Alive(event) => self.on_pulse(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found, now),
             _ => {}
         }
@@ -300,18 +371,14 @@ impl Actor {
     }
 
     fn report_addresses(&mut self) {
-        let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
         let widest = self.own_scope();
         let near = |address: &&Multiaddr| match scope_of(address) {
             Some(Scope::Private) => true,
             Some(Scope::Loopback) => widest == Some(Scope::Loopback),
             _ => false,
         };
-        let public = |address: &&Multiaddr| scope_of(address) == Some(Scope::Public);
-        let mut direct: Vec<String> =
-            external.iter().chain(&listening).filter(public).map(ToString::to_string).collect();
-        let mut lan: Vec<String> = listening.iter().filter(near).map(ToString::to_string).collect();
+        let mut direct: Vec<String> = self.paths.direct().iter().map(ToString::to_string).collect();
+        let mut lan: Vec<String> = self.swarm.listeners().filter(near).map(ToString::to_string).collect();
         for list in [&mut direct, &mut lan] {
             list.sort();
             list.dedup();
@@ -323,6 +390,15 @@ impl Actor {
             self.addresses.send_replace(new.clone());
             self.outbox.push_back(Event::AddressesChanged(new));
         }
+        let circuits: Vec<String> = self.relays.circuits().iter().map(ToString::to_string).collect();
+        self.relayed.send_if_modified(|relayed| {
+            let changed = *relayed != circuits;
+            if changed {
+                tracing::debug!(addresses = circuits.len(), "reachable through relays");
+                *relayed = circuits;
+            }
+            changed
+        });
     }
 
     fn set_server(&mut self, server: bool) {
@@ -337,6 +413,7 @@ impl Actor {
 
     fn stats(&mut self) -> Stats {
         let refused = self.table.refused();
+        let load = self.swarm.behaviour().circuits.load();
         Stats {
             connections: self.connections.len(),
             dht_peers: self.table.view().peers,
@@ -344,6 +421,9 @@ impl Actor {
             records: self.swarm.behaviour_mut().dht.kad().store_mut().len(),
             refused,
             queries: self.queries.len(),
+            reservations: load.reservations,
+            circuits: load.circuits,
+            circuits_refused: load.refused,
         }
     }
 
@@ -362,7 +442,7 @@ impl Actor {
 }
 
 /// A PeerId in the protocol's type.
-fn to_ours(peer: &PeerId) -> Option<twocan_protocol::identity::PeerId> {
+pub(super) fn to_ours(peer: &PeerId) -> Option<twocan_protocol::identity::PeerId> {
     twocan_protocol::identity::PeerId::from_bytes(&peer.to_bytes()).ok()
 }
 

@@ -63,7 +63,7 @@ impl Behaviour {
 }
 
 /// What a peer that was reached in scope `remote` is told.
-fn addresses_for(
+pub(super) fn addresses_for(
     remote: Option<Scope>,
     serving: bool,
     listening: &[Multiaddr],
@@ -136,8 +136,10 @@ impl NetworkBehaviour for Behaviour {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
             match self.inner.poll(cx) {
-                // These would overwrite what each connection was told with what the latest one is told.
-                Poll::Ready(ToSwarm::NotifyHandler { .. }) => {}
+                // Those to handlers would overwrite what each connection was told with what the latest one is told. The
+                // candidates are observed addresses with our listen port put in the place of the observed one, which
+                // is wrong behind every NAT that moves ports; the swarm's task takes them as they were observed.
+                Poll::Ready(ToSwarm::NotifyHandler { .. } | ToSwarm::NewExternalAddrCandidate(_)) => {}
                 other => return other,
             }
         }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use libp2p::{
     PeerId,
     connection_limits::{self, ConnectionLimits},
-    identify, identity, mdns, memory_connection_limits, ping,
+    identify, identity, mdns, memory_connection_limits, ping, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::{announce, dht, limits, streams};
+use super::{alive, announce, autonat, circuits, dht, limits, punch, streams};
 
 /// Names our family of protocols in identify; the same for every node and version, and says nothing about the person.
 const IDENTIFY_PROTOCOL: &str = "/twocan/1";
@@ -33,8 +33,9 @@ const MAX_INCOMING: u32 = 128;
 const MAX_OUTGOING: u32 = 128;
 /// Connections in all.
 const MAX_CONNECTIONS: u32 = 192;
-/// Connections with one peer: dials that cross, over two transports.
-const MAX_PER_PEER: u32 = 4;
+/// Connections with one peer: dials that cross over two transports, one or two through relays, and those that punching
+/// makes from both sides.
+const MAX_PER_PEER: u32 = 8;
 /// Memory of the process beyond which no new connection is taken.
 const MAX_MEMORY: usize = 192 << 20;
 
@@ -49,11 +50,16 @@ pub(super) struct Behaviour {
     pub(super) dht: dht::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) streams: streams::Behaviour,
+    pub(super) autonat: autonat::Behaviour,
+    pub(super) circuits: circuits::Behaviour,
+    relay: relay::client::Behaviour,
+    pub(super) punch: punch::Behaviour,
+    pub(super) alive: alive::Behaviour,
 }
 
 impl Behaviour {
     /// The behaviours for the swarm key `key`; without mDNS if it is switched off or no socket can be had for it.
-    pub(super) fn new(key: &identity::Keypair, with_mdns: bool) -> Self {
+    pub(super) fn new(key: &identity::Keypair, relay: relay::client::Behaviour, with_mdns: bool) -> Self {
         let me = PeerId::from(key.public());
         let mdns = with_mdns
             .then(|| {
@@ -84,6 +90,11 @@ impl Behaviour {
             dht: dht::Behaviour::new(me),
             mdns: mdns.into(),
             streams: streams::Behaviour::default(),
+            autonat: autonat::Behaviour::default(),
+            circuits: circuits::Behaviour::new(me),
+            relay,
+            punch: punch::Behaviour::new(true),
+            alive: alive::Behaviour::default(),
         }
     }
 }

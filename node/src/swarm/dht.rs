@@ -20,7 +20,7 @@ use libp2p::{
 };
 
 use super::{
-    scope::{Scope, is_useful},
+    scope::{Families, Scope, is_useful},
     store::{MAX_LIFE, Store},
 };
 
@@ -41,6 +41,7 @@ pub(super) type Kademlia = kad::Behaviour<Store>;
 pub(super) struct Behaviour {
     inner: Kademlia,
     confirmed: Option<Scope>,
+    families: Families,
 }
 
 impl Behaviour {
@@ -64,7 +65,7 @@ impl Behaviour {
         }
         let mut inner = Kademlia::with_config(me, Store::new(me), config);
         inner.set_mode(Some(kad::Mode::Client));
-        Self { inner, confirmed: None }
+        Self { inner, confirmed: None, families: Families::default() }
     }
 
     /// The Kademlia behaviour itself.
@@ -75,6 +76,11 @@ impl Behaviour {
     /// Sets the widest scope in which a DHT node was confirmed.
     pub(super) fn set_confirmed(&mut self, confirmed: Option<Scope>) {
         self.confirmed = confirmed;
+    }
+
+    /// Sets the families in which this node can dial.
+    pub(super) fn set_families(&mut self, families: Families) {
+        self.families = families;
     }
 }
 
@@ -109,7 +115,7 @@ impl NetworkBehaviour for Behaviour {
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let mut found = self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)?;
-        found.retain(|address| is_useful(address, self.confirmed));
+        found.retain(|address| is_useful(address, self.confirmed) && self.families.reach(address));
         Ok(found)
     }
 

@@ -123,10 +123,11 @@ impl NetworkBehaviour for Behaviour {
     fn handle_pending_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        match ip_of(remote) {
+        // Who comes through a relay is counted as coming from the relay.
+        match ip_of(remote).or_else(|| ip_of(local)) {
             Some(ip) if !self.limiter.take(ip, Instant::now()) => Err(ConnectionDenied::new(TooMany)),
             _ => Ok(()),
         }

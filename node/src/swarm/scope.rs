@@ -6,7 +6,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::{
+    PeerId,
+    multiaddr::{Multiaddr, Protocol},
+};
 
 /// How far an address reaches, narrowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +42,17 @@ impl SourceRange {
             }
         }
         Self(bytes)
+    }
+}
+
+impl std::fmt::Display for SourceRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [kind, a, b, c, d, e, g] = self.0;
+        match kind {
+            4 => write!(f, "{a}.{b}.{c}.0/24"),
+            6 => write!(f, "{a:x}{b:02x}:{c:x}{d:02x}:{e:x}{g:02x}::/48"),
+            _ => f.write_str("loopback"),
+        }
     }
 }
 
@@ -91,8 +105,13 @@ pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// The scope of a multiaddr; names count as public. `None` for one that cannot be dialled.
+/// The scope of a multiaddr; names count as public. `None` for one that cannot be dialled directly: an address through
+/// a relay has no scope of its own, however public the relay is (a node that took its circuits for public addresses
+/// would serve the DHT from behind its NAT).
 pub(super) fn scope_of(address: &Multiaddr) -> Option<Scope> {
+    if is_circuit(address) {
+        return None;
+    }
     match address.iter().next()? {
         Protocol::Ip4(_) | Protocol::Ip6(_) => scope_of_ip(ip_of(address)?),
         Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_) => Some(Scope::Public),
@@ -107,6 +126,98 @@ pub(super) fn is_dialable(address: &Multiaddr) -> bool {
         _ => None,
     });
     scope_of(address).is_some() && port.is_some_and(|port| port != 0)
+}
+
+/// Whether an address leads through a relay.
+pub(super) fn is_circuit(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether it is a QUIC address.
+pub(super) fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::QuicV1)
+}
+
+/// An address through a relay, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Circuit {
+    /// Where the relay is, without its PeerId.
+    pub(super) address: Multiaddr,
+    /// Which node relays.
+    pub(super) relay: PeerId,
+    /// Whom it leads to, if the address says so.
+    pub(super) target: Option<PeerId>,
+}
+
+impl Circuit {
+    /// Reads `<address>/p2p/<relay>/p2p-circuit[/p2p/<target>]`, and nothing else: no circuits through circuits, and no
+    /// transport that we would not dial.
+    pub(super) fn of(address: &Multiaddr) -> Option<Self> {
+        let mut transport = Multiaddr::empty();
+        let mut parts = address.iter();
+        let relay = loop {
+            match parts.next()? {
+                Protocol::P2p(relay) => break relay,
+                Protocol::P2pCircuit => return None,
+                part => transport.push(part),
+            }
+        };
+        if parts.next()? != Protocol::P2pCircuit || !is_dialable(&transport) {
+            return None;
+        }
+        let target = match parts.next() {
+            None => None,
+            Some(Protocol::P2p(target)) => Some(target),
+            Some(_) => return None,
+        };
+        parts.next().is_none().then_some(Self { address: transport, relay, target })
+    }
+
+    /// The address again.
+    pub(super) fn to_multiaddr(&self) -> Multiaddr {
+        let circuit = self.address.clone().with(Protocol::P2p(self.relay)).with(Protocol::P2pCircuit);
+        match self.target {
+            Some(target) => circuit.with(Protocol::P2p(target)),
+            None => circuit,
+        }
+    }
+}
+
+/// Which address families reach beyond this machine from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Families {
+    known: bool,
+    v4: bool,
+    v6_near: bool,
+    v6_public: bool,
+}
+
+impl Families {
+    /// Judges by the addresses that this node has. Without any beyond loopback nothing is known, and everything is tried.
+    pub(super) fn of<'a>(listening: impl IntoIterator<Item = &'a Multiaddr>) -> Self {
+        let mut families = Self::default();
+        for address in listening {
+            match (ip_of(address), scope_of(address)) {
+                (_, None | Some(Scope::Loopback)) | (None, _) => continue,
+                (Some(IpAddr::V4(_)), _) => families.v4 = true,
+                (Some(IpAddr::V6(_)), Some(Scope::Private)) => families.v6_near = true,
+                (Some(IpAddr::V6(_)), Some(Scope::Public)) => families.v6_public = true,
+            }
+            families.known = true;
+        }
+        families
+    }
+
+    /// Whether there is an address of our own from which this one could be reached. Names may be of any family.
+    pub(super) fn reach(&self, address: &Multiaddr) -> bool {
+        match (ip_of(address), scope_of(address)) {
+            _ if !self.known => true,
+            (Some(IpAddr::V4(_)), Some(Scope::Private | Scope::Public)) => self.v4,
+            (Some(IpAddr::V6(_)), Some(Scope::Private)) => self.v6_near || self.v6_public,
+            (Some(IpAddr::V6(_)), Some(Scope::Public)) => self.v6_public,
+            _ => true,
+        }
+    }
 }
 
 /// The address without a trailing `/p2p/<peer>`: PeerIds change at every start, addresses stay.
@@ -159,6 +270,46 @@ mod tests {
         assert!(!useful(private, Some(Scope::Public)));
         assert!(useful(public, Some(Scope::Public)));
         assert!(!useful("/ip4/9.9.9.9/tcp/0", None));
+    }
+
+    #[test]
+    fn an_address_through_a_relay_is_in_no_scope_and_is_taken_apart() {
+        let relay = PeerId::random();
+        let target = PeerId::random();
+        let circuit: Multiaddr =
+            format!("/ip4/9.9.9.9/udp/4/quic-v1/p2p/{relay}/p2p-circuit/p2p/{target}").parse().unwrap();
+        assert_eq!(scope_of(&circuit), None);
+        assert!(!is_dialable(&circuit));
+        let read = Circuit::of(&circuit).unwrap();
+        assert_eq!((read.relay, read.target), (relay, Some(target)));
+        assert_eq!(read.address.to_string(), "/ip4/9.9.9.9/udp/4/quic-v1");
+        assert_eq!(read.to_multiaddr(), circuit);
+        for bad in [
+            format!("/ip4/9.9.9.9/tcp/4/p2p/{relay}"),
+            "/ip4/9.9.9.9/tcp/4/p2p-circuit".to_owned(),
+            format!("/p2p/{relay}/p2p-circuit"),
+            format!("/ip4/9.9.9.9/tcp/4/p2p/{relay}/p2p-circuit/p2p/{target}/p2p-circuit"),
+            format!("/memory/1/p2p/{relay}/p2p-circuit"),
+        ] {
+            assert_eq!(Circuit::of(&bad.parse().unwrap()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn families_without_an_address_of_our_own_are_not_dialled() {
+        let families = |own: &[&str]| {
+            let own: Vec<Multiaddr> = own.iter().map(|text| text.parse().unwrap()).collect();
+            Families::of(&own)
+        };
+        let reach = |families: Families, text: &str| families.reach(&text.parse().unwrap());
+        let (v4, v6) = ("/ip4/9.9.9.9/tcp/1", "/ip6/2a00::1/tcp/1");
+        let old = families(&["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/ip6/fe80::1/tcp/1"]);
+        assert!(reach(old, v4) && !reach(old, v6));
+        assert!(reach(old, "/dns4/example.org/tcp/1"));
+        let new = families(&["/ip6/2a00::7/tcp/1"]);
+        assert!(!reach(new, v4) && reach(new, v6));
+        let unknown = families(&["/ip4/127.0.0.1/tcp/1"]);
+        assert!(reach(unknown, v4) && reach(unknown, v6));
     }
 
     #[test]

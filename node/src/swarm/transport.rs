@@ -1,4 +1,5 @@
-//! The transports: QUIC, and TCP with Noise and Yamux, with names resolved on the way; windows and timers are small.
+//! The transports: QUIC, TCP with Noise and Yamux (names resolved on the way), and circuits through relays with the same
+//! Noise and Yamux inside; windows and timers are small.
 //!
 //! A node has a few connections that carry a few hundred bytes a minute, so what is tuned here is the cost of being
 //! idle: no path MTU probing (the default sends kilobytes on every connection), a slow keep-alive (links notice a dead
@@ -14,7 +15,7 @@ use libp2p::{
         transport::{Boxed, OrTransport},
         upgrade,
     },
-    dns, identity, noise, quic, tcp, yamux,
+    dns, identity, noise, quic, relay, tcp, yamux,
 };
 
 /// A dead node costs a query this long.
@@ -30,11 +31,34 @@ const CONNECTION_WINDOW: u32 = 512 * 1024;
 /// Streams that the other side may have open on one connection.
 const MAX_STREAMS: u32 = 64;
 
+/// A circuit is a few round trips to the relay, from there to the other node, and a handshake through both.
+const CIRCUIT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A transport for everything, and the behaviour that asks relays for circuits.
+pub(super) type Built = (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour);
+
 /// Builds the transport for one swarm key. Without a usable resolver configuration, names cannot be dialled.
 ///
 /// # Errors
 /// If Noise cannot make its static key from `key`, which no Ed25519 key does.
-pub(super) fn build(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
+    let (circuits, client) = relay::client::new(key.public().to_peer_id());
+    let circuits = circuits
+        .upgrade(upgrade::Version::V1)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(muxer())
+        .timeout(CIRCUIT_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let direct = direct(key)?;
+    let all = OrTransport::new(circuits, direct)
+        .map(|either, _| match either {
+            Either::Left(output) | Either::Right(output) => output,
+        })
+        .boxed();
+    Ok((all, client))
+}
+
+fn direct(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     Ok(match dns::tokio::Transport::system(sockets(key)?) {
         Ok(transport) => transport.boxed(),
         Err(error) => {
@@ -44,13 +68,17 @@ pub(super) fn build(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxe
     })
 }
 
-fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+fn muxer() -> yamux::Config {
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(MAX_STREAMS as usize);
+    muxer
+}
+
+fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(upgrade::Version::V1)
         .authenticate(noise::Config::new(key)?)
-        .multiplex(muxer)
+        .multiplex(muxer())
         .timeout(2 * HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 

@@ -8,13 +8,13 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::multiaddr::{Multiaddr, Protocol};
+use libp2p::core::ConnectedPoint;
 use tokio::sync::mpsc;
 use twocan_protocol::identity::PeerId;
 
 use super::{
     actor::Command,
-    scope::{Scope, SourceRange, scope_of},
+    scope::{Circuit, Scope, SourceRange, is_circuit, is_quic, scope_of, without_peer},
     streams::RawStream,
 };
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub mdns: bool,
     /// Whether to serve the DHT.
     pub dht_server: ServerMode,
+    /// Whether to carry circuits for others. By itself, only where the internet can reach this node.
+    pub relay_server: ServerMode,
 }
 
 /// Why a swarm did not start.
@@ -135,6 +137,15 @@ pub enum Transport {
     Tcp,
 }
 
+/// What a relay allows one circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitLimit {
+    /// How long it may live, counted from when the connection was made.
+    pub duration: Option<Duration>,
+    /// Bytes that may pass, both directions together.
+    pub bytes: Option<u64>,
+}
+
 /// What is known of a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionInfo {
@@ -142,7 +153,8 @@ pub struct ConnectionInfo {
     pub connection: ConnectionId,
     /// The node at the other end (proved by the transport's handshake).
     pub peer: PeerId,
-    /// Multiaddr of the other end, without a PeerId. Not for logs above debug.
+    /// Multiaddr of the other end: without a PeerId if direct; with it if relayed and dialled by us, since only the
+    /// PeerId says to whom a circuit leads. Of a relayed one that came to us, the relay's. Not for logs above debug.
     pub remote: String,
     /// How it runs.
     pub route: Route,
@@ -150,25 +162,34 @@ pub struct ConnectionInfo {
     pub transport: Transport,
     /// Whether this side dialled.
     pub outbound: bool,
+    /// Which node relays it, if one does and it is known.
+    pub relay: Option<PeerId>,
+    /// What the relay allows.
+    pub limit: Option<CircuitLimit>,
 }
 
 impl ConnectionInfo {
-    pub(super) fn new(id: libp2p::swarm::ConnectionId, peer: PeerId, remote: &Multiaddr, outbound: bool) -> Self {
-        let relayed = remote.iter().any(|part| part == Protocol::P2pCircuit);
-        let route = match scope_of(remote) {
-            _ if relayed => Route::Relayed,
+    pub(super) fn new(id: libp2p::swarm::ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) -> Self {
+        let path = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } if is_circuit(local_addr) => local_addr,
+            _ => endpoint.get_remote_address(),
+        };
+        let route = match scope_of(path) {
+            _ if endpoint.is_relayed() => Route::Relayed,
             Some(Scope::Loopback) => Route::Loopback,
             Some(Scope::Private) => Route::Lan,
             Some(Scope::Public) | None => Route::Direct,
         };
-        let quic = remote.iter().any(|part| part == Protocol::QuicV1);
+        let remote = if endpoint.is_relayed() { path.clone() } else { without_peer(path.clone()) };
         Self {
             connection: ConnectionId(id),
             peer,
-            remote: super::scope::without_peer(remote.clone()).to_string(),
+            remote: remote.to_string(),
             route,
-            transport: if quic { Transport::Quic } else { Transport::Tcp },
-            outbound,
+            transport: if is_quic(path) { Transport::Quic } else { Transport::Tcp },
+            outbound: endpoint.is_dialer(),
+            relay: Circuit::of(path).and_then(|circuit| super::actor::to_ours(&circuit.relay)),
+            limit: None,
         }
     }
 }
@@ -276,6 +297,17 @@ pub enum Event {
     DhtPeers(usize),
     /// Our own addresses changed.
     AddressesChanged(Addresses),
+    /// There is a direct connection now to a peer with which there was only a relayed one: a hole was punched, or a dial
+    /// got through. The relayed one stays until its owner closes it; the direct one ends after ten seconds without a
+    /// stream.
+    Upgraded {
+        /// With whom.
+        peer: PeerId,
+        /// The relayed connection.
+        from: ConnectionId,
+        /// The direct one.
+        to: ConnectionInfo,
+    },
     /// Nodes were seen on the LAN; the swarm asks them itself whether they serve our DHT.
     Discovered {
         /// Which node.
@@ -299,6 +331,38 @@ impl Addresses {
     pub fn is_empty(&self) -> bool {
         self.direct.is_empty() && self.lan.is_empty()
     }
+}
+
+/// Whether the internet can reach this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reachability {
+    /// At which addresses, QUIC first: public ones of an interface that nobody found closed, and others that another
+    /// node reached.
+    pub public: Vec<String>,
+    /// Whether another node has tested any since the network changed last.
+    pub tested: bool,
+}
+
+/// What another node saw us come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The network of the observer: an IPv4 /24, an IPv6 /48, or "loopback".
+    pub observer: String,
+    /// Our address as it saw it.
+    pub address: String,
+}
+
+/// A node that carries circuits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayNode {
+    /// Which.
+    pub peer: PeerId,
+    /// Where, with its PeerId at the end.
+    pub address: String,
+    /// Whether we wait for circuits there now.
+    pub held: bool,
+    /// Whether it is one of those given to [`super::Handle::prefer_relays`].
+    pub preferred: bool,
 }
 
 /// The DHT as this node sees it.
@@ -327,6 +391,12 @@ pub struct Stats {
     pub refused: u64,
     /// Queries and puts running.
     pub queries: usize,
+    /// Nodes that wait for circuits here.
+    pub reservations: usize,
+    /// Circuits that pass through here.
+    pub circuits: usize,
+    /// Reservations and circuits refused since the start.
+    pub circuits_refused: u64,
 }
 
 /// One copy of a record, as a node gave it: not verified.

@@ -28,13 +28,13 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node that listens on loopback over QUIC and TCP and knows the nodes at `bootstrap`.
     pub(crate) async fn start(bootstrap: &[String], dht_server: ServerMode) -> Self {
-        let config = Config {
-            listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into(), "/ip4/127.0.0.1/tcp/0".into()],
-            bootstrap: bootstrap.to_vec(),
-            mdns: false,
-            dht_server,
-        };
-        let (handle, mut events) = swarm::start(config).unwrap();
+        Self::with(Config { bootstrap: bootstrap.to_vec(), dht_server, ..Config::default() }).await
+    }
+
+    /// Starts a node that listens on loopback over QUIC and TCP.
+    pub(crate) async fn with(config: Config) -> Self {
+        let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".into(), "/ip4/127.0.0.1/tcp/0".into()];
+        let (handle, mut events) = swarm::start(Config { listen, ..config }).unwrap();
         let mut addresses = Vec::new();
         while addresses.len() < 2 {
             if let Some(Event::Listening(address)) = within("listening", events.recv()).await {

@@ -188,6 +188,7 @@ async fn a_node_that_restarts_has_another_name_and_the_old_one_is_forgotten() {
         bootstrap: vec![nodes[0].quic()],
         mdns: false,
         dht_server: ServerMode::On,
+        ..Default::default()
     };
     // The system gives the port back a moment after the goodbyes have left.
     let (again, _events) = within("the port is free", async {

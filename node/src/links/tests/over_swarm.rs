@@ -19,6 +19,7 @@ impl Node {
             bootstrap: Vec::new(),
             mdns: false,
             dht_server: ServerMode::Off,
+            ..Default::default()
         };
         let (handle, mut events) = swarm::start(config).unwrap();
         let mut addresses = Vec::new();

@@ -1,7 +1,11 @@
 //! The table of connections, and dialling.
 //!
-//! A dial with an expected PeerId is one attempt of libp2p's over all addresses. A dial without one is an attempt per
-//! address, and whoever asked judges each connection: an old address of a friend may be a stranger's today.
+//! A dial with an expected PeerId is one attempt of libp2p's over all direct addresses, and one over each relay a little
+//! later. A dial without one is an attempt per address, and whoever asked judges each connection: an old address of a
+//! friend may be a stranger's today.
+//!
+//! A friend chooses the addresses in its record, so what it can have us dial is bounded: [`MAX_PUBLIC`] public addresses
+//! at [`MAX_MACHINES`] machines, [`MAX_NEAR`] in our own site, [`MAX_RELAYS`] relays.
 
 use std::{
     collections::HashMap,
@@ -12,7 +16,6 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId, TransportError,
     core::ConnectedPoint,
-    multiaddr::Protocol,
     swarm::{
         self, DialError as Theirs,
         dial_opts::{DialOpts, PeerCondition},
@@ -22,14 +25,34 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
-        scope::{Scope, SourceRange, ip_of, is_dialable, scope_of, scope_of_ip, without_peer},
-        types::{ConnectionId, ConnectionInfo, DialError, Event},
+        scope::{
+            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, scope_of, scope_of_ip, without_peer,
+        },
+        types::{ConnectionId, ConnectionInfo, DialError, Event, Route},
     },
-    Actor, to_ours, to_theirs,
+    Actor,
+    relaying::Errand,
+    to_ours, to_theirs,
 };
 
 /// TCP is tried this much later than QUIC.
 const TCP_DELAY: Duration = Duration::from_millis(200);
+/// Circuits are tried this much later than public addresses: two round trips of most connections.
+const CIRCUIT_DELAY: Duration = Duration::from_millis(250);
+/// The same after addresses of a local network, which answer at once if at all.
+const NEAR_DELAY: Duration = Duration::from_millis(60);
+/// A second and third relay follow at this distance.
+const NEXT_RELAY: Duration = Duration::from_millis(250);
+/// Public addresses that one dial tries: two families, two transports, and a second machine.
+const MAX_PUBLIC: usize = 8;
+/// Different public machines among them.
+const MAX_MACHINES: usize = 4;
+/// Addresses of local networks or loopback that one dial tries.
+const MAX_NEAR: usize = 8;
+/// Relays that one dial tries.
+const MAX_RELAYS: usize = 3;
+/// Addresses of one relay that are tried.
+const MAX_PER_RELAY: usize = 4;
 /// Dials of ours that may run or wait at a time.
 const MAX_DIALS: usize = 128;
 
@@ -46,8 +69,24 @@ struct Connection {
     peer: PeerId,
     remote: Multiaddr,
     info: ConnectionInfo,
-    /// Perhaps dead: no answer to a wish for a connection.
+    /// Perhaps dead: a dial makes a new connection.
     doubted: bool,
+    /// What the other side sees us come from, and whether it tests addresses for others.
+    seen: Option<(Multiaddr, bool)>,
+}
+
+impl Connection {
+    fn is_direct(&self) -> bool {
+        self.info.route != Route::Relayed
+    }
+}
+
+/// The addresses of a dial that are tried, by kind.
+#[derive(Default)]
+struct Chosen {
+    direct: Vec<Multiaddr>,
+    relays: Vec<(PeerId, Option<PeerId>, Vec<Multiaddr>)>,
+    has_public: bool,
 }
 
 impl Connections {
@@ -78,16 +117,75 @@ impl Connections {
         self.later.iter().map(|(at, _, _)| *at).min()
     }
 
+    /// The best open connection with a peer: direct before relayed, the newest first. None that is doubted.
     fn with(&self, peer: PeerId) -> Option<&ConnectionInfo> {
-        let open = self.open.values().find(|connection| connection.peer == peer && !connection.doubted);
-        open.map(|connection| &connection.info)
+        let open = self.open.values().filter(|connection| connection.peer == peer && !connection.doubted);
+        open.max_by_key(|connection| (connection.is_direct(), connection.info.connection)).map(|found| &found.info)
     }
 
-    /// This connection, or all of them, may be dead.
-    pub(super) fn doubt(&mut self, which: Option<swarm::ConnectionId>) {
-        for (id, connection) in &mut self.open {
-            connection.doubted |= which.is_none_or(|which| which == *id);
+    /// The newest direct connection with a peer.
+    pub(super) fn direct_with(&self, peer: PeerId) -> Option<&ConnectionInfo> {
+        self.with(peer).filter(|info| info.route != Route::Relayed)
+    }
+
+    /// All direct connections with a peer.
+    pub(super) fn direct_ids(&self, peer: PeerId) -> Vec<swarm::ConnectionId> {
+        let direct = self.open.iter().filter(|(_, connection)| connection.peer == peer && connection.is_direct());
+        direct.map(|(id, _)| *id).collect()
+    }
+
+    /// Where a peer is, by the connection with it: the address that was dialled, if one was.
+    pub(super) fn address_of(&self, peer: PeerId) -> Option<Multiaddr> {
+        let open = self.open.values();
+        let direct = open.filter(|found| found.peer == peer && found.is_direct() && !found.doubted);
+        let best = direct.max_by_key(|found| (found.info.outbound, found.info.connection))?;
+        Some(without_peer(best.remote.clone()))
+    }
+
+    /// Who is at the other end of the direct connection to this address.
+    pub(super) fn peer_at(&self, address: &Multiaddr) -> Option<PeerId> {
+        let mut open = self.open.values().filter(|found| found.is_direct());
+        open.find(|found| without_peer(found.remote.clone()) == *address).map(|found| found.peer)
+    }
+
+    /// Whether a connection to this address is open, and not doubted.
+    pub(super) fn is_open_to(&self, address: &Multiaddr) -> bool {
+        self.outbound_to(address).is_some()
+    }
+
+    fn outbound_to(&self, address: &Multiaddr) -> Option<&ConnectionInfo> {
+        let mut open = self.open.values().filter(|found| found.info.outbound && !found.doubted);
+        open.find(|found| without_peer(found.remote.clone()) == *address).map(|found| &found.info)
+    }
+
+    pub(super) fn ids(&self) -> Vec<swarm::ConnectionId> {
+        self.open.keys().copied().collect()
+    }
+
+    pub(super) fn set_doubted(&mut self, id: swarm::ConnectionId, doubted: bool) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.doubted = doubted;
         }
+    }
+
+    /// The other side said what it sees us come from, and whether it tests addresses.
+    pub(super) fn on_seen(&mut self, id: swarm::ConnectionId, seen: Multiaddr, tests: bool) {
+        if let Some(connection) = self.open.get_mut(&id) {
+            connection.seen = Some((seen, tests));
+        }
+    }
+
+    /// A node that can test addresses of ours: who, in which network, and what it sees us come from.
+    pub(super) fn tester(&self, id: swarm::ConnectionId) -> Option<(PeerId, SourceRange, Multiaddr)> {
+        let connection = self.open.get(&id).filter(|connection| connection.is_direct() && !connection.doubted)?;
+        let (seen, tests) = connection.seen.as_ref()?;
+        let range = SourceRange::of(ip_of(&connection.remote)?);
+        tests.then(|| (connection.peer, range, seen.clone()))
+    }
+
+    /// Whether the other side of an open connection sees us come from `address`.
+    pub(super) fn shows(&self, address: &Multiaddr) -> bool {
+        self.open.values().any(|found| found.seen.as_ref().is_some_and(|(seen, _)| seen == address))
     }
 }
 
@@ -99,35 +197,93 @@ impl Actor {
         reply: DialReply,
         now: Instant,
     ) {
-        let own = self.own_scope();
-        let usable: Vec<Multiaddr> = addresses
-            .iter()
-            .filter_map(|text| text.parse::<Multiaddr>().ok())
-            .filter(is_dialable)
-            // Another machine's loopback address means us, unless we live on loopback alone.
-            .filter(|address| {
-                scope_of(address) != Some(Scope::Loopback) || own.is_none_or(|own| own == Scope::Loopback)
-            })
-            .collect();
-        match expect {
-            Some(peer) => match to_theirs(&peer) {
-                Some(peer) => self.dial_peer(peer, usable, reply),
-                None => {
-                    let _ = reply.try_send(Err(DialError::NoAddress));
-                }
-            },
-            None => self.dial_addresses(usable, &reply, now),
-        }
-    }
-
-    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, reply: DialReply) {
-        if let Some(info) = self.connections.with(peer) {
+        let expect = match expect.as_ref().map(to_theirs) {
+            Some(None) => {
+                let _ = reply.try_send(Err(DialError::NoAddress));
+                return;
+            }
+            Some(peer) => peer,
+            None => None,
+        };
+        if let Some(info) = expect.and_then(|peer| self.connections.with(peer)) {
             let _ = reply.try_send(Ok(info.clone()));
             return;
         }
+        let chosen = self.choose(&addresses, expect);
+        let nothing = chosen.direct.is_empty() && chosen.relays.is_empty();
+        let mut wait = match (chosen.direct.is_empty(), chosen.has_public) {
+            (true, _) => Duration::ZERO,
+            (false, true) => CIRCUIT_DELAY,
+            (false, false) => NEAR_DELAY,
+        };
+        for (relay, target, addresses) in chosen.relays {
+            if let Some(target) = expect.or(target) {
+                let errand = Errand::Dial { target, reply: reply.clone() };
+                self.send_to_relay(relay, addresses, errand, now + wait, now);
+                wait += NEXT_RELAY;
+            }
+        }
+        match expect {
+            // Without any address, Kademlia may know where it is.
+            Some(peer) if nothing || !chosen.direct.is_empty() => self.dial_peer(peer, chosen.direct, reply),
+            Some(_) => {}
+            None if nothing || !chosen.direct.is_empty() => self.dial_addresses(chosen.direct, &reply, now),
+            None => {}
+        }
+    }
+
+    /// Of the addresses given, those that are worth an attempt and within the bounds.
+    fn choose(&self, addresses: &[String], expect: Option<PeerId>) -> Chosen {
+        let (own, families) = (self.own_scope(), self.families());
+        let mut chosen = Chosen::default();
+        let (mut public, mut near, mut machines) = (0, 0, Vec::new());
+        for address in addresses.iter().filter_map(|text| text.parse::<Multiaddr>().ok()) {
+            // Another machine's loopback address means us, unless we live on loopback alone.
+            let usable = |address: &Multiaddr| {
+                let ours = scope_of(address) == Some(Scope::Loopback) && own.is_some_and(|own| own > Scope::Loopback);
+                is_dialable(address) && !ours && families.reach(address)
+            };
+            if is_circuit(&address) {
+                let Some(circuit) = Circuit::of(&address).filter(|circuit| usable(&circuit.address)) else { continue };
+                let leads = circuit.target.or(expect);
+                if leads.is_none() || (expect.is_some() && leads != expect) || leads == Some(circuit.relay) {
+                    continue;
+                }
+                let full = chosen.relays.len() >= MAX_RELAYS;
+                let same = |relay: PeerId, target| relay == circuit.relay && target == circuit.target;
+                match chosen.relays.iter_mut().find(|(relay, target, _)| same(*relay, *target)) {
+                    Some((_, _, addresses)) if addresses.len() < MAX_PER_RELAY => addresses.push(circuit.address),
+                    None if !full => chosen.relays.push((circuit.relay, circuit.target, vec![circuit.address])),
+                    _ => {}
+                }
+                continue;
+            }
+            let address = without_peer(address);
+            if !usable(&address) || chosen.direct.contains(&address) {
+                continue;
+            }
+            if scope_of(&address) == Some(Scope::Public) {
+                let machine = address.iter().next().map(|part| part.to_string());
+                if !machines.contains(&machine) {
+                    machines.push(machine);
+                }
+                if public < MAX_PUBLIC && machines.len() <= MAX_MACHINES {
+                    public += 1;
+                    chosen.direct.push(address);
+                }
+            } else if near < MAX_NEAR {
+                near += 1;
+                chosen.direct.push(address);
+            }
+        }
+        chosen.has_public = public > 0;
+        chosen
+    }
+
+    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, reply: DialReply) {
         // Kademlia may know where it is, too.
         let options = DialOpts::peer_id(peer)
-            .addresses(addresses.into_iter().map(without_peer).collect())
+            .addresses(addresses)
             .extend_addresses_through_behaviour()
             .condition(PeerCondition::Always)
             .build();
@@ -139,7 +295,6 @@ impl Actor {
         if addresses.is_empty() {
             let _ = reply.try_send(Err(DialError::NoAddress));
         }
-        let is_quic = |address: &Multiaddr| address.iter().any(|part| part == Protocol::QuicV1);
         let some_quic = addresses.iter().any(is_quic);
         for address in addresses.into_iter().map(without_peer) {
             if some_quic && !is_quic(&address) && self.connections.later.len() < MAX_DIALS {
@@ -151,6 +306,7 @@ impl Actor {
     }
 
     pub(super) fn dial_what_is_due(&mut self, now: Instant) {
+        self.tend_errands(now);
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.connections.later).into_iter().partition(|(at, _, _)| *at <= now);
         self.connections.later = later;
@@ -162,20 +318,14 @@ impl Actor {
     }
 
     fn dial_address(&mut self, address: Multiaddr, reply: DialReply) {
-        let open = self
-            .connections
-            .open
-            .values()
-            .filter(|connection| connection.info.outbound && !connection.doubted)
-            .find(|connection| without_peer(connection.remote.clone()) == address);
-        if let Some(connection) = open {
-            let _ = reply.try_send(Ok(connection.info.clone()));
+        if let Some(info) = self.connections.outbound_to(&address) {
+            let _ = reply.try_send(Ok(info.clone()));
             return;
         }
         self.start_dial(DialOpts::unknown_peer_id().address(address).build(), reply);
     }
 
-    fn start_dial(&mut self, options: DialOpts, reply: DialReply) {
+    pub(super) fn start_dial(&mut self, options: DialOpts, reply: DialReply) {
         if self.connections.dialling.len() >= MAX_DIALS {
             let _ = reply.try_send(Err(DialError::Limit));
             return;
@@ -193,28 +343,53 @@ impl Actor {
         }
     }
 
-    pub(super) fn on_established(&mut self, peer: PeerId, id: swarm::ConnectionId, endpoint: &ConnectedPoint) {
+    pub(super) fn on_established(
+        &mut self,
+        peer: PeerId,
+        id: swarm::ConnectionId,
+        endpoint: &ConnectedPoint,
+        now: Instant,
+    ) {
         let Some(ours) = to_ours(&peer) else {
             self.swarm.close_connection(id);
             return;
         };
         let remote = endpoint.get_remote_address().clone();
-        let info = ConnectionInfo::new(id, ours, &remote, endpoint.is_dialer());
+        let mut info = ConnectionInfo::new(id, ours, endpoint);
+        let path = match endpoint {
+            ConnectedPoint::Listener { local_addr, .. } if endpoint.is_relayed() => local_addr.clone(),
+            _ => remote.clone(),
+        };
+        if endpoint.is_relayed() {
+            self.complete(&mut info, peer, &path);
+        }
         tracing::debug!(connection = %id, %peer, %remote, outbound = info.outbound, "connected");
-        self.connections.open.insert(id, Connection { peer, remote, info: info.clone(), doubted: false });
+        let connection = Connection { peer, remote, info: info.clone(), doubted: false, seen: None };
+        self.connections.open.insert(id, connection);
         if let Some(reply) = self.connections.dialling.remove(&id) {
             let _ = reply.try_send(Ok(info.clone()));
         }
+        self.outbox.push_back(Event::Connected(info.clone()));
+        if endpoint.is_relayed() {
+            self.on_relayed(id, peer, &path, !info.outbound, now);
+            return;
+        }
         self.table.on_reached(peer);
-        self.outbox.push_back(Event::Connected(info));
+        self.forget_relay_dial(id);
+        self.run_errands(peer, now);
+        if self.relays.is_relay(peer) {
+            self.swarm.behaviour_mut().alive.watch(peer, id);
+        }
+        self.on_direct(id, peer, &info);
     }
 
-    pub(super) fn on_closed(&mut self, peer: PeerId, id: swarm::ConnectionId, reason: String) {
+    pub(super) fn on_closed(&mut self, peer: PeerId, id: swarm::ConnectionId, reason: String, now: Instant) {
         tracing::debug!(connection = %id, %peer, reason, "disconnected");
         if let Some(connection) = self.connections.open.remove(&id) {
             let peer = connection.info.peer;
             self.outbox.push_back(Event::Disconnected { connection: ConnectionId(id), peer, reason });
         }
+        self.on_punched_closed(id, peer, now);
     }
 
     pub(super) fn on_dial_failed(
@@ -226,7 +401,10 @@ impl Actor {
     ) {
         let reason = to_dial_error(error);
         tracing::debug!(connection = %id, ?peer, %reason, "dial failed");
-        if let Some(peer) = peer {
+        self.on_relay_dial_failed(id, &reason, now);
+        // That a circuit or a punch fails says nothing about where the peer is.
+        let punch = self.on_punch_failed(id, now);
+        if let Some(peer) = peer.filter(|_| !punch && !is_circuit_error(error)) {
             self.on_unreachable(peer, &reason, now);
         }
         if let Some(reply) = self.connections.dialling.remove(&id) {
@@ -235,8 +413,13 @@ impl Actor {
     }
 }
 
+/// Whether the dial went through relays only.
+fn is_circuit_error(error: &Theirs) -> bool {
+    matches!(error, Theirs::Transport(attempts) if attempts.iter().all(|(address, _)| is_circuit(address)))
+}
+
 /// The reason without the addresses.
-fn to_dial_error(error: &Theirs) -> DialError {
+pub(super) fn to_dial_error(error: &Theirs) -> DialError {
     match error {
         Theirs::LocalPeerId { .. } => DialError::Itself,
         Theirs::NoAddresses => DialError::NoAddress,

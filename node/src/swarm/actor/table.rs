@@ -21,7 +21,7 @@ use super::{
         dht::KAD_PROTOCOL,
         limits::{RangeLimiter, Rate},
         scope::{Scope, SourceRange, ip_of, is_dialable, is_useful, scope_of, scope_of_ip, without_peer},
-        types::{DhtView, DialError, Event},
+        types::{DhtView, DialError, Event, Route},
     },
     Actor, to_ours,
 };
@@ -125,16 +125,29 @@ impl Table {
     }
 
     pub(super) fn known(&self) -> Vec<String> {
-        let mut latest: Vec<_> = self.known.iter().collect();
-        latest.sort_by_key(|(_, _, at)| std::cmp::Reverse(*at));
         let mut texts: Vec<String> = Vec::new();
-        for (_, address, _) in latest {
-            let text = address.to_string();
+        for text in self.known_addresses().iter().map(ToString::to_string) {
             if !texts.contains(&text) {
                 texts.push(text);
             }
         }
         texts
+    }
+
+    /// Addresses of nodes that were met, latest first.
+    pub(super) fn known_addresses(&self) -> Vec<Multiaddr> {
+        let mut latest: Vec<_> = self.known.iter().collect();
+        latest.sort_by_key(|(_, _, at)| std::cmp::Reverse(*at));
+        latest.into_iter().map(|(_, address, _)| address.clone()).collect()
+    }
+
+    /// The network changed: the addresses to start from are tried again at once.
+    pub(super) fn renew(&mut self, now: Instant) {
+        for (_, tried) in &mut self.bootstrap {
+            *tried = None;
+        }
+        self.pause = RETRY.0;
+        self.retry_at = (!self.bootstrap.is_empty()).then_some(now);
     }
 
     fn remember(&mut self, peer: PeerId, address: Multiaddr, now: Instant) {
@@ -257,6 +270,10 @@ impl Actor {
         info: identify::Info,
         now: Instant,
     ) {
+        if self.connections.info(connection).is_none_or(|info| info.route == Route::Relayed) {
+            return;
+        }
+        self.on_met(peer, connection, &info, now);
         if !info.protocols.contains(&KAD_PROTOCOL) {
             if self.swarm.behaviour_mut().dht.kad().remove_peer(&peer).is_some() {
                 self.on_routing_updated(now);
