@@ -15,7 +15,9 @@ pub mod packet;
 pub mod pair;
 pub mod people;
 mod pump;
+pub mod relaycost;
 pub mod site;
+pub mod survive;
 pub mod topology;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -12,5 +12,5 @@ mod world;
 
 pub use attacker::{Attacker, Recorder, garbage, say};
 pub use node::{DEADLINE, Events, Node, Options, binary};
-pub use seat::Seat;
+pub use seat::{Seat, Sent};
 pub use world::{World, ask, incoming_call, incoming_request, offline, online, talk};

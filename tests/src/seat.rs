@@ -1,6 +1,7 @@
 //! A seat in a call without devices: sends numbered frames as a client would, and notes what arrives.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::task::JoinHandle;
@@ -12,29 +13,63 @@ use crate::node::DEADLINE;
 /// Marks the frames of a [`Seat`], so that a test knows its own bytes again.
 const MARK: &[u8] = b"twocan-test-frame";
 
+/// Frames of video a second, if a seat sends any.
+const VIDEO_RATE: u32 = 30;
+
+/// When each audio frame was sent, by its number.
+pub type Sent = Arc<Mutex<Vec<Instant>>>;
+
 /// A taken seat. Sends 50 audio frames a second until dropped.
 #[derive(Debug)]
 pub struct Seat {
     /// The call and the token.
     pub seated: SeatedCall,
     rx: tokio::sync::mpsc::Receiver<MediaMessage>,
-    sender: JoinHandle<()>,
+    sent: Sent,
+    senders: Vec<JoinHandle<()>>,
 }
 
 impl Seat {
     /// Opens the media of a seat and starts to send.
     pub async fn take(api: &Client, seated: SeatedCall) -> Result<Self> {
+        Self::take_with_video(api, seated, 0).await
+    }
+
+    /// The same, with so many bits of video a second besides: units that look like H.264 and show nothing.
+    pub async fn take_with_video(api: &Client, seated: SeatedCall, bits: u32) -> Result<Self> {
         let MediaChannel { tx, rx } = api.media(&seated.call.id, &seated.seat).await?;
-        let sender = tokio::spawn(async move {
+        let sent = Sent::default();
+        let mut senders = Vec::new();
+        if bits > 0 {
+            let tx = tx.clone();
+            senders.push(tokio::spawn(async move {
+                let mut clock = tokio::time::interval(Duration::from_secs(1) / VIDEO_RATE);
+                let bytes = usize::try_from(bits / 8 / VIDEO_RATE).unwrap_or_default();
+                for sequence in 0_u32.. {
+                    clock.tick().await;
+                    if tx.send(MediaMessage::Frame(video_frame(sequence, bytes))).await.is_err() {
+                        return;
+                    }
+                }
+            }));
+        }
+        let times = Arc::clone(&sent);
+        senders.push(tokio::spawn(async move {
             let mut clock = tokio::time::interval(Duration::from_millis(20));
             for sequence in 0_u32.. {
                 clock.tick().await;
+                times.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
                 if tx.send(MediaMessage::Frame(audio_frame(sequence))).await.is_err() {
                     return;
                 }
             }
-        });
-        Ok(Self { seated, rx, sender })
+        }));
+        Ok(Self { seated, rx, sent, senders })
+    }
+
+    /// When each audio frame was sent; it grows.
+    pub fn sent(&self) -> Sent {
+        Arc::clone(&self.sent)
     }
 
     /// Waits for the next audio frame that another [`Seat`] sent; its number there.
@@ -79,7 +114,22 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.sender.abort();
+        self.senders.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// One slice of video without meaning; it begins with what a decoder needs first.
+fn video_frame(sequence: u32, bytes: usize) -> MediaFrame {
+    let key = sequence == 0;
+    let mut payload = vec![0, 0, 0, 1, if key { 0x65 } else { 0x41 }];
+    payload.resize(bytes.max(16), 0xa5);
+    MediaFrame {
+        kind: MediaKind::Video,
+        key,
+        timestamp: sequence.wrapping_mul(90_000 / VIDEO_RATE),
+        time_ns: u64::from(sequence) * (1_000_000_000 / u64::from(VIDEO_RATE)),
+        payload: payload.into(),
+        ..audio_frame(sequence)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::seat::Seat;
+use crate::seat::{Seat, Sent};
 
 /// When a frame arrived, and its number at the sender.
 type Heard = (Instant, u32);
@@ -54,6 +54,14 @@ impl Ear {
             }
         };
         tokio::time::timeout(at_most, come).await.ok().flatten()
+    }
+
+    /// How long each frame was under way that arrived in this window, by the times at which the other seat sent them.
+    pub fn delays(&self, sent: &Sent, from: Instant, to: Instant) -> Vec<Duration> {
+        let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all();
+        let window = all.iter().filter(|(at, _)| (from..=to).contains(at));
+        window.filter_map(|(at, number)| Some(*at - *sent.get(usize::try_from(*number).ok()?)?)).collect()
     }
 
     /// Frames that arrived in this window.

@@ -16,8 +16,10 @@ pub const KINDS: [&str; 8] =
 
 /// How long they talk before the paths are read: time enough to find the best one.
 const TALK: Duration = Duration::from_secs(4);
+/// How long a pair stays at a new place before it is restarted there.
+const SETTLE: Duration = Duration::from_secs(2);
 /// Frames in the last second of the talk by which it counts as talking; 50 are sent.
-const TALKED: usize = 40;
+pub(super) const TALKED: usize = 40;
 
 /// What one run of a pair showed. Times in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,6 +36,9 @@ pub struct Run {
     pub candidates: Option<String>,
     /// Round trip of the media path.
     pub media_rtt_ms: Option<f64>,
+    /// Both started for the first time where they are now, having met elsewhere: until both see each other online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_ms: Option<f64>,
     /// Both restarted, call placed as soon as the API answers: until it rings.
     pub cold_ring_ms: Option<f64>,
     /// From the same moment until both see each other online.
@@ -74,6 +79,7 @@ impl Row {
             Some(((low + high) * 5.0).round() / 10.0)
         };
         let all = Run {
+            moved_ms: median(|run| run.moved_ms),
             talked: !each.is_empty() && each.iter().all(|run| run.talked),
             link_path: spread(&each, |run| run.link_path.as_ref()),
             link_transport: spread(&each, |run| run.link_transport.as_ref()),
@@ -112,23 +118,28 @@ pub fn pairs() -> Vec<(String, String)> {
     KINDS.iter().enumerate().flat_map(|each| of((each.0, each.1))).collect()
 }
 
+/// The path that the media of two kinds must take: direct wherever addresses and packets can be made to meet.
+pub fn expected(a: &str, b: &str) -> LinkPath {
+    let open = ["open", "endpoint-independent"];
+    let steady = ["open", "endpoint-independent", "port-restricted", "cgnat"];
+    let both = |kinds: &[&str]| kinds.contains(&a) && kinds.contains(&b);
+    let with = |one: &str, kinds: &[&str]| (a == one && kinds.contains(&b)) || (b == one && kinds.contains(&a));
+    if both(&steady) || with("symmetric", &open) || both(&["ipv6-only"]) { LinkPath::Direct } else { LinkPath::Relayed }
+}
+
 /// Runs a pair so many times. Nothing ends early: what fails is in the row.
 pub async fn measure(a: &str, b: &str, runs: usize, setup: &Setup) -> Row {
     let each = match prepare(a, b, setup).await {
-        Ok(mut pair) => {
+        Ok((mut pair, moved)) => {
             let mut each = Vec::new();
             for _ in 0..runs {
-                let mut run = Run::default();
+                let mut run = Run { moved_ms: Some(moved), ..Run::default() };
                 if let Err(error) = once(&mut pair, &mut run).await {
                     run.error = Some(format!("{error:#}"));
                 }
                 each.push(run);
                 // Whatever state it is in: the next run begins with stopped nodes.
-                for node in &mut pair.nodes {
-                    if node.alive() && node.stop().await.is_err() {
-                        let _ = node.kill().await;
-                    }
-                }
+                halt(&mut pair).await;
             }
             each
         }
@@ -137,9 +148,26 @@ pub async fn measure(a: &str, b: &str, runs: usize, setup: &Setup) -> Row {
     Row::of(a, b, each)
 }
 
-async fn prepare(a: &str, b: &str, setup: &Setup) -> Result<Pair> {
+/// A pair that has been where it is before, and how long the first time took.
+async fn prepare(a: &str, b: &str, setup: &Setup) -> Result<(Pair, f64)> {
     let (a, b): (Kind, Kind) = (a.parse()?, b.parse()?);
-    Pair::stopped([&a, &b], setup).await
+    let mut pair = Pair::stopped([&a, &b], setup).await?;
+    pair.start().await?;
+    let started = Instant::now();
+    pair.online().await.context("they do not find each other at their new places")?;
+    let moved = millis(started.elapsed());
+    // The slots that say where they are now are written within this time.
+    tokio::time::sleep(SETTLE).await;
+    halt(&mut pair).await;
+    Ok((pair, moved))
+}
+
+async fn halt(pair: &mut Pair) {
+    for node in &mut pair.nodes {
+        if node.alive() && node.stop().await.is_err() {
+            let _ = node.kill().await;
+        }
+    }
 }
 
 async fn once(pair: &mut Pair, run: &mut Run) -> Result<()> {

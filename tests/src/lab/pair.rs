@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use twocan_control::{AnswerCall, Call, CallState, Event, Friend, Handle, PlaceCall};
+use twocan_control::{AnswerCall, Call, CallState, Event, Friend, Handle, PlaceCall, SeatToken};
 
 use super::ear::Ear;
 use super::people::{self, befriend};
 use super::site::Kind;
 use super::{Host, Lab};
 use crate::node::Node;
-use crate::seat::Seat;
+use crate::seat::{Seat, Sent};
 use crate::world::incoming_call;
 
 /// How long it rings before the answer, as in `twocan demo`: nobody is faster, and the path is built meanwhile.
@@ -138,13 +138,20 @@ impl Pair {
 
     /// Calls and waits for the ring: the call, and how long that took.
     pub async fn ring(&self) -> Result<(Ringing, Duration)> {
+        self.ring_with_video(0).await
+    }
+
+    /// The same, with so many bits of video a second from both sides.
+    pub async fn ring_with_video(&self, bits: u32) -> Result<(Ringing, Duration)> {
         let [alice, bob] = &self.nodes;
         let mut rings = bob.events();
         let started = Instant::now();
-        let seated = alice.api().place_call(PlaceCall { friend: "bob".to_owned(), video: false }).await?;
+        let seated = alice.api().place_call(PlaceCall { friend: "bob".to_owned(), video: bits > 0 }).await?;
         let id = rings.wait("the ringing", incoming_call).await?.id;
         let took = started.elapsed();
-        Ok((Ringing { id, caller: Seat::take(alice.api(), seated).await? }, took))
+        let seat = seated.seat.clone();
+        let caller = Seat::take_with_video(alice.api(), seated, bits).await?;
+        Ok((Ringing { id, seat, caller, video: bits }, took))
     }
 
     /// Calls, lets it ring for [`RING`], answers, and waits until both hear each other.
@@ -158,14 +165,17 @@ impl Pair {
     /// Answers a call that rings, and waits until both hear each other.
     pub async fn answer(&self, ringing: Ringing) -> Result<Talk> {
         let bob = &self.nodes[1];
+        let mut sent = vec![ringing.caller.sent()];
         let at_caller = Ear::of(ringing.caller);
         let answered = Instant::now();
-        let seated = bob.api().answer_call(&ringing.id, AnswerCall::default()).await?;
-        let at_callee = Ear::of(Seat::take(bob.api(), seated).await?);
+        let seated = bob.api().answer_call(&ringing.id, AnswerCall { video: ringing.video > 0 }).await?;
+        let callee = Seat::take_with_video(bob.api(), seated, ringing.video).await?;
+        sent.push(callee.sent());
+        let at_callee = Ear::of(callee);
         let deadline = Duration::from_secs(30);
         let (caller, callee) = tokio::join!(at_caller.after(answered, deadline), at_callee.after(answered, deadline));
         let first = [caller.context("the caller hears nothing")?, callee.context("the callee hears nothing")?];
-        Ok(Talk { id: ringing.id, ears: [at_caller, at_callee], answered, first })
+        Ok(Talk { id: ringing.id, seat: ringing.seat, ears: [at_caller, at_callee], sent, answered, first })
     }
 
     /// The call as each of the two sees it.
@@ -216,7 +226,9 @@ async fn begin(name: &str, options: &crate::node::Options, keep: Option<&Path>) 
 pub struct Ringing {
     /// Its id.
     pub id: String,
+    seat: SeatToken,
     caller: Seat,
+    video: u32,
 }
 
 /// A call in which both hear each other.
@@ -224,8 +236,12 @@ pub struct Ringing {
 pub struct Talk {
     /// Its id.
     pub id: String,
+    /// The caller's seat.
+    pub seat: SeatToken,
     /// What the caller and the callee hear.
     pub ears: [Ear; 2],
+    /// When the caller and the callee sent each frame.
+    pub sent: Vec<Sent>,
     /// When the answer was given.
     pub answered: Instant,
     /// From the answer to the first frame: at the caller, at the callee.

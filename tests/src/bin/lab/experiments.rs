@@ -10,7 +10,8 @@ use futures::StreamExt;
 use serde::Serialize;
 use twocan_tests::lab::matrix::{self, Row};
 use twocan_tests::lab::pair::Setup;
-use twocan_tests::lab::{Lab, people};
+use twocan_tests::lab::survive::{self, Outcome, Story};
+use twocan_tests::lab::{Lab, people, relaycost};
 
 /// What all experiments take.
 #[derive(Debug, Args)]
@@ -91,6 +92,130 @@ pub(crate) async fn matrix(args: &MatrixArgs) -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&Matrix { rtt_ms: common.rtt, runs: common.runs, pairs: &rows })?);
     }
     Ok(if rows.iter().all(|row| row.all.talked) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SurviveArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Only these stories; all if not said.
+    #[arg(long, value_name = "STORY", num_args = 1..)]
+    stories: Vec<Story>,
+    /// How long "suspended" sleeps, in seconds.
+    #[arg(long, default_value_t = 60)]
+    sleep: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Survived {
+    story: Story,
+    runs: usize,
+    survived: usize,
+    silence_ms: [Option<f64>; 2],
+    reconnecting_ms: [Option<f64>; 2],
+    back_ms: [Option<f64>; 2],
+    each: Vec<Outcome>,
+}
+
+/// All stories, or some of them. Fails if one was not survived.
+pub(crate) async fn survive(args: &SurviveArgs) -> Result<ExitCode> {
+    drop(Lab::start(Duration::ZERO, 0)?);
+    let stories: Vec<(&str, Story)> = survive::STORIES
+        .into_iter()
+        .filter(|(_, story)| args.stories.is_empty() || args.stories.contains(story))
+        .collect();
+    println!(
+        "milliseconds: of the one to whom it happened / of the other; medians of {} runs",
+        args.common.runs.max(1)
+    );
+    let mut all = Vec::new();
+    for (name, story) in stories {
+        let mut each = Vec::new();
+        for run in 1..=args.common.runs.max(1) {
+            let mut setup = args.common.setup();
+            setup.keep = setup.keep.map(|keep| keep.join(format!("{name}-{run}")));
+            each.push(survive::happen(story, &setup, Duration::from_secs(args.sleep)).await);
+        }
+        let both = |value: &dyn Fn(&Outcome, usize) -> Option<f64>| {
+            [0, 1].map(|side| median(each.iter().filter_map(|outcome| value(outcome, side)).collect()))
+        };
+        let row = Survived {
+            story,
+            runs: each.len(),
+            survived: each.iter().filter(|outcome| outcome.survived).count(),
+            silence_ms: both(&|outcome, side| outcome.silence_ms.map(|silence| silence[side])),
+            reconnecting_ms: both(&|outcome, side| outcome.reconnecting_ms[side]),
+            back_ms: both(&|outcome, side| outcome.back_ms[side]),
+            each,
+        };
+        let show = |what: &str, [one, two]: [Option<f64>; 2]| {
+            let text = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
+            if one.or(two).is_none() { String::new() } else { format!("  {what} {}/{}", text(one), text(two)) }
+        };
+        println!(
+            "{name:<18} survived {}/{}{}{}{}{}",
+            row.survived,
+            row.runs,
+            show("silence", row.silence_ms),
+            show("reconnecting shown", row.reconnecting_ms),
+            show("back", row.back_ms),
+            if row.each.iter().any(|outcome| outcome.rang_again) { "  RANG AGAIN" } else { "" },
+        );
+        for error in row.each.iter().filter_map(|outcome| outcome.error.as_ref()) {
+            println!("  {error}");
+        }
+        all.push(row);
+    }
+    if args.common.json {
+        println!("{}", serde_json::json!({ "rtt_ms": args.common.rtt, "sleep_s": args.sleep, "stories": all }));
+    }
+    Ok(if all.iter().all(|row| row.survived == row.runs) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.get((values.len().max(1) - 1) / 2)?, values.get(values.len() / 2)?);
+    Some(f64::midpoint(*low, *high))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayCostArgs {
+    #[command(flatten)]
+    common: Common,
+    /// How long to measure, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+/// Measures the relay. There is no delay on the lines, whatever `--rtt` says.
+pub(crate) async fn relay_cost(args: &RelayCostArgs) -> Result<ExitCode> {
+    drop(Lab::start(Duration::ZERO, 0)?);
+    let mut costs = Vec::new();
+    for run in 1..=args.common.runs.max(1) {
+        let mut setup = args.common.setup();
+        setup.keep = setup.keep.map(|keep| keep.join(format!("relay-cost-{run}")));
+        let cost = relaycost::measure(&setup, Duration::from_secs(args.seconds)).await?;
+        println!(
+            "relay: {:.2} % of a core at {:.2} Mbit/s in, {} KiB; packet in to packet out {:.2} ms (p99 {:.2}, {} packets)",
+            cost.relay_cpu_percent,
+            cost.relay_bits_in / 1e6,
+            cost.relay_kib,
+            cost.relay_delay_ms[0],
+            cost.relay_delay_ms[1],
+            cost.relay_packets,
+        );
+        println!(
+            "client to client: relayed {:.2} ms, direct {:.2} ms, {:.2} ms more",
+            cost.relayed_ms,
+            cost.direct_ms,
+            cost.relayed_ms - cost.direct_ms
+        );
+        costs.push(cost);
+    }
+    if args.common.json {
+        println!("{}", serde_json::json!({ "relay_cost": costs }));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn chosen(wanted: &[String]) -> Result<Vec<(String, String)>> {

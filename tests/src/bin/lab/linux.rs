@@ -48,6 +48,10 @@ enum Command {
     /// anew for each run: "cold ring" is a call placed as soon as the API answers, "link up" is until both see each
     /// other; then a call over that link rings for a second, is answered, and both talk for four seconds.
     Matrix(super::experiments::MatrixArgs),
+    /// What befalls two friends, and how long it is felt: address change, relay killed, cut, sleep, …
+    Survive(super::experiments::SurviveArgs),
+    /// What a relayed audio and video call costs the relay, and how much later it is heard than over a direct path.
+    RelayCost(super::experiments::RelayCostArgs),
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +110,8 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up { topology } => up(&topology).await,
         Command::Matrix(args) => super::experiments::matrix(&args).await,
+        Command::Survive(args) => super::experiments::survive(&args).await,
+        Command::RelayCost(args) => super::experiments::relay_cost(&args).await,
         Command::Shell { topology, at, command } => shell(&topology, at.as_deref(), &command).await,
     }
 }
