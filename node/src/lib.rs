@@ -7,6 +7,7 @@ pub mod backup;
 pub mod calls;
 pub mod config;
 pub mod control;
+pub mod dht;
 pub mod emitter;
 pub mod home;
 pub mod keyfile;

@@ -6,7 +6,8 @@
 //! - Connections: QUIC and TCP ([`transport`]), limits per network and in all ([`behaviour`], [`limits`]). A connection
 //!   lives while a stream of ours is open on it, else it is closed after a few seconds.
 //! - Streams: one protocol, `/twocan/peer/1`, opened on a given connection ([`streams`]).
-//! - DHT: Kademlia `/twocan/kad/1` ([`dht`]). Only nodes that say in identify that they serve it, at an address they
+//! - DHT: Kademlia `/twocan/kad/1` ([`dht`]); the crate serves and keeps the table, lookups are our own ([`ask`],
+//!   [`crate::dht`]). Only nodes that say in identify that they serve it, at an address they
 //!   were met at, enter the routing table. Records are verified before they are stored ([`store`]).
 //! - Reachability: other nodes test our addresses ([`autonat`], [`reachability`]). A node that the internet cannot reach
 //!   waits for circuits at two relays ([`relays`]); one that it can reach carries circuits for others ([`circuits`]).
@@ -19,6 +20,7 @@
 mod actor;
 mod alive;
 mod announce;
+mod ask;
 mod autonat;
 mod behaviour;
 mod circuits;

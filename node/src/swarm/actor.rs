@@ -242,7 +242,7 @@ impl Actor {
         self.tend_relays(now);
         self.tend_punches(now);
         self.dial_what_is_due(now);
-        self.cut_what_is_due(now);
+        self.go_on_with_lookups(now);
         self.tend_table(now);
     }
 
@@ -352,9 +352,7 @@ impl Actor {
                 self.on_identified(peer_id, connection_id, info, now);
             }
             BehaviourEvent::Dht(kad::Event::InboundRequest { request }) => self.on_request(request, now),
-            BehaviourEvent::Dht(kad::Event::OutboundQueryProgressed { id, result, stats, step }) => {
-                self.on_progress(id, result, &stats, step.last, now);
-            }
+            BehaviourEvent::Ask(event) => self.on_answer(event, now),
             BehaviourEvent::Dht(kad::Event::RoutingUpdated { .. }) => self.on_routing_updated(now),
             BehaviourEvent::Autonat(verdict) => self.on_verdict(&verdict, now),
             BehaviourEvent::Relay(event) => self.on_relay_client(event, now),

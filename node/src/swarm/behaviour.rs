@@ -11,7 +11,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::{alive, announce, autonat, circuits, dht, limits, punch, streams};
+use super::{alive, announce, ask, autonat, circuits, dht, limits, punch, streams};
 
 /// Names our family of protocols in identify; the same for every node and version, and says nothing about the person.
 const IDENTIFY_PROTOCOL: &str = "/twocan/1";
@@ -48,6 +48,7 @@ pub(super) struct Behaviour {
     pub(super) identify: announce::Behaviour,
     ping: ping::Behaviour,
     pub(super) dht: dht::Behaviour,
+    pub(super) ask: ask::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) streams: streams::Behaviour,
     pub(super) autonat: autonat::Behaviour,
@@ -88,6 +89,7 @@ impl Behaviour {
             identify: announce::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
             dht: dht::Behaviour::new(me),
+            ask: ask::behaviour(),
             mdns: mdns.into(),
             streams: streams::Behaviour::default(),
             autonat: autonat::Behaviour::default(),

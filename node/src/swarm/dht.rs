@@ -31,9 +31,9 @@ const PARALLELISM: usize = 4;
 /// A query that has not ended by then has met many dead nodes; what it found was reported on the way.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one request may take: two round trips on the slowest link that could still carry a call.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// Largest message: twenty peers with eight addresses of 64 bytes, and one record.
-const MAX_PACKET: usize = 16 * 1024;
+pub(super) const MAX_PACKET: usize = 16 * 1024;
 
 pub(super) type Kademlia = kad::Behaviour<Store>;
 

@@ -1,7 +1,7 @@
 //! Lookups and puts.
 //!
-//! A put is one search for the closest nodes, then one request to each of them on its own: the crate's own put reports
-//! nothing before the slowest of twenty nodes has answered or failed, which takes seconds when some are dead.
+//! [`crate::dht::Lookup`] says whom to ask next, [`super::super::ask`] carries the requests, and this drives the one
+//! with the other. A put is one lookup for the nearest nodes, then one request to each of them at the same time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,69 +9,56 @@ use std::{
 };
 
 use libp2p::{
-    PeerId,
-    kad::{self, GetClosestPeersError, GetRecordOk, QueryResult, QueryStats, Quorum, Record, RecordKey},
+    Multiaddr, PeerId,
+    kad::{KBucketKey, Record, RecordKey, store::RecordStore},
+    request_response::{Message, OutboundRequestId},
+    swarm,
 };
 use tokio::sync::mpsc;
 
 use super::{
-    super::types::{Copy, GetEvent, GetReport, PutEvent, PutReport, QueryId},
+    super::{
+        ask::{self, Request, Response},
+        scope::{Scope, SourceRange, ip_of, is_useful, scope_of_ip, without_peer},
+        types::{Copy, GetEvent, GetReport, PutEvent, PutReport, QueryId},
+    },
     Actor, to_ours, to_theirs,
 };
+use crate::dht::{self, K, Key, Lookup, Patience, Step};
 
 /// Lookups and puts that may run or wait at a time.
 const MAX_QUERIES: usize = 128;
-/// A search for the closest nodes whose remaining nodes are silent for this time, or for twice the time to the first
-/// answer if that is longer, goes on with who has answered: dead nodes would hold it up for seconds.
-const SILENCE: Duration = Duration::from_millis(400);
-/// No search takes longer.
+/// A lookup that has not ended by then has met many dead nodes; what it found was reported on the way.
+const GET_LIMIT: Duration = Duration::from_secs(10);
+/// The same for the lookup of a put, which goes on with the nodes that have answered.
 const SEARCH_LIMIT: Duration = Duration::from_secs(6);
-/// How often searches are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// What is asked while no DHT node is known waits for one at most so long.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// Nodes that hold a record (Kademlia's k).
-const HOLDERS: usize = 20;
 
 #[derive(Default)]
 pub(super) struct Queries {
-    running: HashMap<kad::QueryId, Running>,
+    running: HashMap<QueryId, Running>,
+    asked: HashMap<OutboundRequestId, (PeerId, Asked)>,
     puts: HashMap<QueryId, Put>,
     waiting: VecDeque<(Instant, Waiting)>,
 }
 
-enum Running {
-    Get { id: QueryId, reply: mpsc::Sender<GetEvent> },
-    Search { put: QueryId, progress: Progress },
-    Store { put: QueryId },
+/// A lookup under way.
+struct Running {
+    lookup: Lookup<PeerId>,
+    addresses: HashMap<PeerId, Vec<Multiaddr>>,
+    key: [u8; 32],
+    /// Where copies go; none for the lookup of a put.
+    copies: Option<mpsc::Sender<GetEvent>>,
+    until: Instant,
+    wake: Instant,
 }
 
-/// How a search for the closest nodes gets on.
-struct Progress {
-    started: Instant,
-    first: Option<Duration>,
-    answers: u32,
-    last: Instant,
-    look_at: Instant,
-}
-
-impl Progress {
-    fn new(now: Instant) -> Self {
-        Self { started: now, first: None, answers: 0, last: now, look_at: now + LOOK }
-    }
-
-    /// Whether to go on with `answers` nodes.
-    fn is_enough(&mut self, answers: u32, now: Instant) -> bool {
-        self.look_at = now + LOOK;
-        let elapsed = now.saturating_duration_since(self.started);
-        if answers > self.answers {
-            self.answers = answers;
-            self.last = now;
-            self.first.get_or_insert(elapsed);
-        }
-        let silent = now.saturating_duration_since(self.last);
-        elapsed >= SEARCH_LIMIT || self.first.is_some_and(|first| silent >= SILENCE.max(first * 2))
-    }
+/// What a request belongs to.
+#[derive(Clone, Copy)]
+enum Asked {
+    Lookup(QueryId),
+    Store(QueryId),
 }
 
 enum Waiting {
@@ -91,19 +78,16 @@ struct Put {
 
 impl Queries {
     pub(super) fn len(&self) -> usize {
-        self.running.len() + self.waiting.len()
+        self.running.len() + self.puts.len() + self.waiting.len()
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        let cuts = self.running.values().filter_map(|running| match running {
-            Running::Search { progress, .. } => Some(progress.look_at),
-            _ => None,
-        });
-        cuts.chain(self.waiting.front().map(|(until, _)| *until)).min()
+        let lookups = self.running.values().map(|running| running.wake);
+        lookups.chain(self.waiting.front().map(|(until, _)| *until)).min()
     }
 
     fn is_full(&self) -> bool {
-        self.running.len() + self.waiting.len() + self.puts.len() >= MAX_QUERIES
+        self.len() >= MAX_QUERIES
     }
 }
 
@@ -117,32 +101,108 @@ impl Actor {
             self.queries.waiting.push_back((now + MAX_WAIT, Waiting::Get { id, key, reply }));
             self.table.hasten(now);
         } else {
-            self.start_get(id, key, reply);
+            self.start_get(id, key, reply, now);
         }
     }
 
-    fn start_get(&mut self, id: QueryId, key: [u8; 32], reply: mpsc::Sender<GetEvent>) {
-        let query = self.swarm.behaviour_mut().dht.kad().get_record(RecordKey::new(&key));
-        tracing::debug!(query = %id, kad = ?query, "lookup");
-        self.queries.running.insert(query, Running::Get { id, reply });
+    fn start_get(&mut self, id: QueryId, key: [u8; 32], reply: mpsc::Sender<GetEvent>, now: Instant) {
+        tracing::debug!(query = %id, "lookup");
+        let store = self.swarm.behaviour_mut().dht.kad().store_mut();
+        if let Some(record) = store.get(&RecordKey::new(&key)).filter(|record| !record.is_expired(now)) {
+            let _ = reply.try_send(GetEvent::Copy(Copy { value: record.value.clone(), from: None, range: None }));
+        }
+        self.start_lookup(id, key, Some(reply), now);
+    }
+
+    fn start_lookup(&mut self, id: QueryId, key: [u8; 32], copies: Option<mpsc::Sender<GetEvent>>, now: Instant) {
+        let me = *self.swarm.local_peer_id();
+        let target = KBucketKey::new(RecordKey::new(&key));
+        let kad = self.swarm.behaviour_mut().dht.kad();
+        let near: Vec<(PeerId, Vec<Multiaddr>)> =
+            kad.find_closest_local_peers(&target, &me).map(|peer| (peer.node_id, peer.multiaddrs)).collect();
+        let mut addresses = HashMap::new();
+        let seeds = self.usable(near, &mut addresses, now);
+        let (patience, limit) =
+            if copies.is_some() { (Patience::Full, GET_LIMIT) } else { (Patience::None, SEARCH_LIMIT) };
+        let lookup = Lookup::new(Key::of(&key), patience, seeds, now);
+        let running = Running { lookup, addresses, key, copies, until: now + limit, wake: now };
+        self.queries.running.insert(id, running);
+        self.go_on(id, now);
+    }
+
+    /// What of the nodes that somebody named can be asked; their addresses go into `addresses`.
+    fn usable(
+        &self,
+        named: Vec<(PeerId, Vec<Multiaddr>)>,
+        addresses: &mut HashMap<PeerId, Vec<Multiaddr>>,
+        now: Instant,
+    ) -> Vec<dht::Node<PeerId>> {
+        let me = *self.swarm.local_peer_id();
+        let confirmed = self.table.confirmed_scope(now);
+        let mut nodes = Vec::new();
+        for (peer, told) in named {
+            let mut told: Vec<Multiaddr> = told.into_iter().map(without_peer).collect();
+            told.retain(|address| is_useful(address, confirmed));
+            if peer == me || told.is_empty() && !self.swarm.is_connected(&peer) {
+                continue;
+            }
+            let range = self.connections.range(peer).or_else(|| told.iter().find_map(public_range));
+            nodes.push(dht::Node { peer, key: Key::of(&peer.to_bytes()), range });
+            addresses.entry(peer).or_insert(told);
+        }
+        nodes
+    }
+
+    /// Lets a lookup ask whom it wants to ask now.
+    fn go_on(&mut self, id: QueryId, now: Instant) {
+        loop {
+            let Some(running) = self.queries.running.get_mut(&id) else { return };
+            let abandoned = running.copies.as_ref().is_some_and(mpsc::Sender::is_closed);
+            let step = if abandoned || now >= running.until { Step::Done } else { running.lookup.next(now) };
+            match step {
+                Step::Ask(peer) => {
+                    let key = running.key;
+                    let request =
+                        if running.copies.is_some() { Request::GetValue(key) } else { Request::FindNode(key) };
+                    let addresses = running.addresses.get(&peer).cloned().unwrap_or_default();
+                    self.ask(peer, request, addresses, Asked::Lookup(id));
+                }
+                Step::Wait(due) => {
+                    running.wake = due.map_or(running.until, |due| due.min(running.until));
+                    return;
+                }
+                Step::Done => return self.end_lookup(id, now),
+            }
+        }
+    }
+
+    fn ask(&mut self, peer: PeerId, request: Request, addresses: Vec<Multiaddr>, asked: Asked) {
+        let id = self.swarm.behaviour_mut().ask.send_request_with_addresses(&peer, request, addresses);
+        self.queries.asked.insert(id, (peer, asked));
+    }
+
+    fn end_lookup(&mut self, id: QueryId, now: Instant) {
+        let Some(running) = self.queries.running.remove(&id) else { return };
+        let (asked, answered) = running.lookup.counts();
+        if let Some(copies) = running.copies {
+            let small = |count| u32::try_from(count).unwrap_or(u32::MAX);
+            let _ = copies.try_send(GetEvent::Done(GetReport { asked: small(asked), answered: small(answered) }));
+            if answered == 0 {
+                self.table.hasten(now);
+            }
+            return;
+        }
+        let closest = running.lookup.closest();
+        tracing::debug!(query = %id, asked, answered, holders = closest.len(), "put: the nearest nodes are known");
+        if self.table.view().server {
+            self.keep_own(id, now);
+        }
+        self.start_stores(id, closest, now);
     }
 
     pub(super) fn finish_get(&mut self, wanted: QueryId) {
         self.queries.waiting.retain(|(_, waiting)| !matches!(waiting, Waiting::Get { id, .. } if *id == wanted));
-        let found = self.queries.running.iter().find_map(|(query, running)| match running {
-            Running::Get { id, .. } if *id == wanted => Some(*query),
-            _ => None,
-        });
-        if let Some(query) = found {
-            self.queries.running.remove(&query);
-            self.end(query);
-        }
-    }
-
-    fn end(&mut self, query: kad::QueryId) {
-        if let Some(mut query) = self.swarm.behaviour_mut().dht.kad().query_mut(&query) {
-            query.finish();
-        }
+        self.queries.running.remove(&wanted);
     }
 
     pub(super) fn put(
@@ -169,9 +229,9 @@ impl Actor {
     fn start_search(&mut self, id: QueryId, now: Instant) {
         let Some(put) = self.queries.puts.get_mut(&id) else { return };
         put.started = now;
-        let query = self.swarm.behaviour_mut().dht.kad().get_closest_peers(put.key.to_vec());
-        tracing::debug!(query = %id, kad = ?query, "put");
-        self.queries.running.insert(query, Running::Search { put: id, progress: Progress::new(now) });
+        let key = put.key;
+        tracing::debug!(query = %id, "put");
+        self.start_lookup(id, key, None, now);
     }
 
     pub(super) fn put_to(
@@ -192,14 +252,13 @@ impl Actor {
     }
 
     fn start_stores(&mut self, id: QueryId, mut peers: Vec<PeerId>, now: Instant) {
-        peers.truncate(HOLDERS);
+        peers.truncate(K);
         let Some(put) = self.queries.puts.get_mut(&id) else { return };
         put.left = u32::try_from(peers.len()).unwrap_or(u32::MAX);
-        let (key, value) = (put.key, put.value.clone());
+        let request = Request::PutValue(put.key, put.value.clone());
         for peer in peers {
-            let record = Record::new(RecordKey::new(&key), value.clone());
-            let query = self.swarm.behaviour_mut().dht.kad().put_record_to(record, [peer].into_iter(), Quorum::One);
-            self.queries.running.insert(query, Running::Store { put: id });
+            // It answered a moment ago, or it is in the table: its address is known.
+            self.ask(peer, request.clone(), Vec::new(), Asked::Store(id));
         }
         self.end_put_if_done(id, now);
     }
@@ -216,61 +275,66 @@ impl Actor {
         }
     }
 
-    pub(super) fn on_progress(
-        &mut self,
-        query: kad::QueryId,
-        result: QueryResult,
-        stats: &QueryStats,
-        last: bool,
-        now: Instant,
-    ) {
-        match (self.queries.running.get(&query), result) {
-            (Some(Running::Get { reply, .. }), QueryResult::GetRecord(result)) => {
-                let mut alive = true;
-                if let Ok(GetRecordOk::FoundRecord(found)) = result {
-                    let from = found.peer.as_ref().and_then(to_ours);
-                    let range = found.peer.and_then(|peer| self.connections.range(peer));
-                    let copy = GetEvent::Copy(Copy { value: found.record.value, from, range });
-                    alive = !matches!(reply.try_send(copy), Err(mpsc::error::TrySendError::Closed(_)));
-                }
-                if last {
-                    let report = GetReport { asked: stats.num_requests(), answered: stats.num_successes() };
-                    let _ = reply.try_send(GetEvent::Done(report));
-                    if report.answered == 0 {
-                        self.table.hasten(now);
-                    }
-                    self.queries.running.remove(&query);
-                } else if !alive {
-                    self.queries.running.remove(&query);
-                    self.end(query);
+    /// A request was answered, or failed.
+    pub(super) fn on_answer(&mut self, event: ask::Event, now: Instant) {
+        match event {
+            ask::Event::Message { connection_id, message: Message::Response { request_id, response }, .. } => {
+                match self.queries.asked.remove(&request_id) {
+                    Some((peer, Asked::Lookup(id))) => self.on_found(id, peer, connection_id, response, now),
+                    Some((_, Asked::Store(id))) => self.on_stored(id, true, now),
+                    None => {}
                 }
             }
-            (Some(&Running::Search { put, .. }), QueryResult::GetClosestPeers(result)) if last => {
-                self.queries.running.remove(&query);
-                let peers = match result {
-                    Ok(found) => found.peers,
-                    Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
-                };
-                if self.table.view().server {
-                    self.keep_own(put, now);
-                }
-                self.start_stores(put, peers.into_iter().map(|peer| peer.peer_id).collect(), now);
-            }
-            (Some(&Running::Store { put }), QueryResult::PutRecord(result)) if last => {
-                self.queries.running.remove(&query);
-                if let Some(put) = self.queries.puts.get_mut(&put) {
-                    put.left = put.left.saturating_sub(1);
-                    if result.is_ok() {
-                        put.stored += 1;
-                        let _ = put.reply.try_send(PutEvent::Stored(put.stored));
-                    } else {
-                        put.failed += 1;
+            ask::Event::OutboundFailure { request_id, error, .. } => {
+                let Some((peer, asked)) = self.queries.asked.remove(&request_id) else { return };
+                tracing::debug!(%peer, %error, "a DHT node did not answer");
+                match asked {
+                    Asked::Lookup(id) => {
+                        if let Some(running) = self.queries.running.get_mut(&id) {
+                            running.lookup.failed(&peer);
+                            self.go_on(id, now);
+                        }
                     }
+                    Asked::Store(id) => self.on_stored(id, false, now),
                 }
-                self.end_put_if_done(put, now);
             }
             _ => {}
         }
+    }
+
+    fn on_found(
+        &mut self,
+        id: QueryId,
+        peer: PeerId,
+        connection: swarm::ConnectionId,
+        response: Response,
+        now: Instant,
+    ) {
+        let Some(mut running) = self.queries.running.remove(&id) else { return };
+        let range = self.connections.remote(connection).and_then(|(remote, _)| public_range(remote));
+        if let Some((key, value)) = response.record
+            && key == running.key
+            && let Some(copies) = &running.copies
+        {
+            let _ = copies.try_send(GetEvent::Copy(Copy { value, from: to_ours(&peer), range }));
+        }
+        let closer = self.usable(response.closer, &mut running.addresses, now);
+        running.lookup.answered(&peer, range, closer, now);
+        self.queries.running.insert(id, running);
+        self.go_on(id, now);
+    }
+
+    fn on_stored(&mut self, id: QueryId, stored: bool, now: Instant) {
+        if let Some(put) = self.queries.puts.get_mut(&id) {
+            put.left = put.left.saturating_sub(1);
+            if stored {
+                put.stored += 1;
+                let _ = put.reply.try_send(PutEvent::Stored(put.stored));
+            } else {
+                put.failed += 1;
+            }
+        }
+        self.end_put_if_done(id, now);
     }
 
     /// A server is one of the nodes that its own records may belong on.
@@ -286,27 +350,18 @@ impl Actor {
         for (_, waiting) in std::mem::take(&mut self.queries.waiting) {
             match waiting {
                 Waiting::Get { reply, .. } if reply.is_closed() => {}
-                Waiting::Get { id, key, reply } => self.start_get(id, key, reply),
+                Waiting::Get { id, key, reply } => self.start_get(id, key, reply, now),
                 Waiting::Put { id } => self.start_search(id, now),
             }
         }
     }
 
-    pub(super) fn cut_what_is_due(&mut self, now: Instant) {
-        let mut due = Vec::new();
-        for (query, running) in &mut self.queries.running {
-            if let Running::Search { progress, .. } = running
-                && progress.look_at <= now
-            {
-                let kad = self.swarm.behaviour_mut().dht.kad();
-                let answers = kad.query(query).map_or(0, |query| query.stats().num_successes());
-                if progress.is_enough(answers, now) {
-                    due.push(*query);
-                }
-            }
-        }
-        for query in due {
-            self.end(query);
+    /// Lookups whose time has come go on, or end; what waited too long for a first node ends.
+    pub(super) fn go_on_with_lookups(&mut self, now: Instant) {
+        let due: Vec<QueryId> =
+            self.queries.running.iter().filter(|(_, running)| running.wake <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            self.go_on(id, now);
         }
         while self.queries.waiting.front().is_some_and(|(until, _)| *until <= now) {
             match self.queries.waiting.pop_front() {
@@ -320,28 +375,8 @@ impl Actor {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_goes_on_without_nodes_that_are_silent_for_long_by_the_measure_of_the_network() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut near = Progress::new(start);
-        assert!(!near.is_enough(3, at(100)));
-        assert!(!near.is_enough(5, at(200)));
-        assert!(!near.is_enough(5, at(500)));
-        assert!(near.is_enough(5, at(600)));
-
-        let mut far = Progress::new(start);
-        assert!(!far.is_enough(0, at(800)));
-        assert!(!far.is_enough(1, at(900)));
-        assert!(!far.is_enough(1, at(2600)), "one more hop may take as long as the first");
-        assert!(far.is_enough(1, at(2700)));
-
-        let mut dead = Progress::new(start);
-        assert!(!dead.is_enough(0, at(5900)));
-        assert!(dead.is_enough(0, at(6000)));
-    }
+/// The public network of an address.
+fn public_range(address: &Multiaddr) -> Option<SourceRange> {
+    let ip = ip_of(address)?;
+    (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
 }

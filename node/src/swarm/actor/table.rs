@@ -161,7 +161,7 @@ impl Table {
     }
 
     /// The widest scope in which a DHT node was confirmed lately.
-    fn confirmed_scope(&self, now: Instant) -> Option<Scope> {
+    pub(super) fn confirmed_scope(&self, now: Instant) -> Option<Scope> {
         self.confirmed
             .iter()
             .filter(|(_, at)| now.saturating_duration_since(**at) < SCOPE_LIFE)

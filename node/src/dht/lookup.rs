@@ -1,0 +1,421 @@
+//! One lookup: which nodes to ask for the way to a key, in which order, and when it is over.
+//!
+//! It is Kademlia's iterative lookup, made for a network in which a fifth of the nodes lie:
+//! - It runs on a few *paths*. Each begins with nodes of its own, asks for itself, and follows only what its own nodes
+//!   say; no node is asked twice. A path that falls among liars leads only itself astray (S/Kademlia).
+//! - Among the nodes that count as near, a public network (IPv4 /24, IPv6 /48) has [`PER_RANGE`] places, however many
+//!   nodes it runs and however near to the key their ids were made. What is beyond is asked only where there are too few
+//!   others, as in a small network.
+//! - A node that is silent for long keeps no other from being asked, and does not keep a lookup from ending.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    time::{Duration, Instant},
+};
+
+use super::{Distance, K, Key};
+use crate::swarm::SourceRange;
+
+/// Paths of one lookup.
+const PATHS: usize = 4;
+/// Nodes that one path waits for at a time.
+const ALPHA: usize = 1;
+/// Places of one public network among the nodes that count as near.
+pub const PER_RANGE: usize = 1;
+/// A node is silent after this time, or after twice the time of the first answer if that is longer.
+const SILENT: Duration = Duration::from_millis(400);
+/// Nodes that may be silent at a time before the lookup waits for them.
+const MAX_SILENT: usize = 16;
+/// Requests of one lookup; an honest network of a million nodes takes about 60.
+const MAX_ASKED: usize = 120;
+/// Nodes that one lookup remembers: what the most answers can name, and no more.
+const MAX_KNOWN: usize = 1024;
+
+/// A node as a lookup knows it.
+#[derive(Clone, Debug)]
+pub struct Node<P> {
+    /// Its name.
+    pub peer: P,
+    /// Its place.
+    pub key: Key,
+    /// The public network that it is said to be in; `None` on loopback and private networks, where none counts.
+    pub range: Option<SourceRange>,
+}
+
+/// How long a lookup waits for silent nodes when there is nobody else to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: to put a record, enough nodes are enough.
+    None,
+    /// Until each has answered or failed: what is sought may be there only.
+    Full,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<P> {
+    /// Ask this node.
+    Ask(P),
+    /// Wait for an answer, until this time at most.
+    Wait(Option<Instant>),
+    /// It is over.
+    Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Heard,
+    Asked { at: Instant, by: usize },
+    Answered,
+    Failed,
+}
+
+struct Entry<P> {
+    node: Node<P>,
+    state: State,
+    /// The paths on which it was named, one bit each.
+    paths: u8,
+}
+
+/// A running lookup. `P` names a node.
+pub struct Lookup<P> {
+    target: Key,
+    patience: Patience,
+    started: Instant,
+    first: Option<Duration>,
+    entries: BTreeMap<Distance, Entry<P>>,
+    places: HashMap<P, Distance>,
+    asked: usize,
+    answered: usize,
+}
+
+impl<P: Clone + Eq + Hash> Lookup<P> {
+    /// A lookup for `target` that begins with `seeds` (the nearest nodes known; more than [`K`] are not used).
+    pub fn new(target: Key, patience: Patience, seeds: impl IntoIterator<Item = Node<P>>, now: Instant) -> Self {
+        let mut lookup = Self {
+            target,
+            patience,
+            started: now,
+            first: None,
+            entries: BTreeMap::new(),
+            places: HashMap::new(),
+            asked: 0,
+            answered: 0,
+        };
+        let mut seeds: Vec<Node<P>> = seeds.into_iter().collect();
+        seeds.sort_by_key(|seed| seed.key.distance(&target));
+        for (index, seed) in seeds.into_iter().take(K).enumerate() {
+            lookup.hear(seed, 1 << (index % PATHS));
+        }
+        lookup
+    }
+
+    /// Where it goes.
+    pub fn target(&self) -> &Key {
+        &self.target
+    }
+
+    /// Requests sent and answered.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.asked, self.answered)
+    }
+
+    /// What to do now. After [`Step::Ask`] it is to be called again.
+    pub fn next(&mut self, now: Instant) -> Step<P> {
+        let silent_after = self.silent_after();
+        let is_waiting =
+            |state: State| matches!(state, State::Asked { at, .. } if now.saturating_duration_since(at) < silent_after);
+        let silent = self
+            .entries
+            .values()
+            .filter(|entry| matches!(entry.state, State::Asked { .. }) && !is_waiting(entry.state))
+            .count();
+        let mut waiting = false;
+        for path in 0..PATHS {
+            let under_way = self
+                .entries
+                .values()
+                .filter(|entry| matches!(entry.state, State::Asked { by, .. } if by == path) && is_waiting(entry.state))
+                .count();
+            waiting |= under_way > 0;
+            if under_way >= ALPHA || silent >= MAX_SILENT || self.asked >= MAX_ASKED {
+                continue;
+            }
+            if let Some(distance) = self.choose(path, &is_waiting)
+                && let Some(entry) = self.entries.get_mut(&distance)
+            {
+                entry.state = State::Asked { at: now, by: path };
+                self.asked += 1;
+                return Step::Ask(entry.node.peer.clone());
+            }
+        }
+        if waiting || silent > 0 && (self.patience == Patience::Full || silent >= MAX_SILENT) {
+            let due = self.entries.values().filter_map(|entry| match entry.state {
+                State::Asked { at, .. } if is_waiting(entry.state) => Some(at + silent_after),
+                _ => None,
+            });
+            return Step::Wait(due.min());
+        }
+        Step::Done
+    }
+
+    /// A node answered, over the network `range`, and named nodes that it thinks are nearer.
+    pub fn answered(
+        &mut self,
+        peer: &P,
+        range: Option<SourceRange>,
+        closer: impl IntoIterator<Item = Node<P>>,
+        now: Instant,
+    ) {
+        let Some(entry) = self.places.get(peer).and_then(|distance| self.entries.get_mut(distance)) else { return };
+        let State::Asked { by, .. } = entry.state else { return };
+        entry.state = State::Answered;
+        entry.node.range = range;
+        self.answered += 1;
+        self.first.get_or_insert(now.saturating_duration_since(self.started));
+        // Paths that have nothing yet take their share of what the first answers say.
+        let mut bare: Vec<usize> = (0..PATHS).filter(|path| self.is_bare(*path)).collect();
+        bare.insert(0, by);
+        for (index, node) in closer.into_iter().take(K).enumerate() {
+            self.hear(node, 1 << bare[index % bare.len()]);
+        }
+    }
+
+    /// A node could not be asked, or did not answer in time.
+    pub fn failed(&mut self, peer: &P) {
+        if let Some(entry) = self.places.get(peer).and_then(|distance| self.entries.get_mut(distance))
+            && matches!(entry.state, State::Asked { .. })
+        {
+            entry.state = State::Failed;
+        }
+    }
+
+    /// The nodes that answered, nearest first: at most [`K`], each public network with its share; with fewer networks,
+    /// the nearest of the others too.
+    pub fn closest(&self) -> Vec<P> {
+        let mut taken: HashMap<SourceRange, usize> = HashMap::new();
+        let (mut within, mut beyond) = (Vec::new(), Vec::new());
+        for entry in self.entries.values().filter(|entry| entry.state == State::Answered) {
+            let list = if take(&mut taken, entry.node.range) { &mut within } else { &mut beyond };
+            list.push(entry.node.peer.clone());
+        }
+        within.extend(beyond);
+        within.truncate(K);
+        within
+    }
+
+    fn silent_after(&self) -> Duration {
+        self.first.map_or(SILENT, |first| SILENT.max(first * 2))
+    }
+
+    fn is_bare(&self, path: usize) -> bool {
+        self.entries.values().all(|entry| entry.paths & (1 << path) == 0)
+    }
+
+    fn hear(&mut self, node: Node<P>, paths: u8) {
+        let distance = node.key.distance(&self.target);
+        if let Some(entry) = self.entries.get_mut(&distance) {
+            entry.paths |= paths;
+        } else if self.entries.len() < MAX_KNOWN && !self.places.contains_key(&node.peer) {
+            self.places.insert(node.peer.clone(), distance);
+            self.entries.insert(distance, Entry { node, state: State::Heard, paths });
+        }
+    }
+
+    /// The node that a path asks next: the nearest one not asked yet, unless [`K`] nearer ones have answered or are
+    /// about to.
+    fn choose(&self, path: usize, is_waiting: &impl Fn(State) -> bool) -> Option<Distance> {
+        // Whoever has answered or is being asked, on any path, takes its network's place.
+        let mut taken: HashMap<SourceRange, usize> = HashMap::new();
+        let mut counted: Vec<Distance> = Vec::new();
+        for (distance, entry) in &self.entries {
+            if (entry.state == State::Answered || is_waiting(entry.state)) && take(&mut taken, entry.node.range) {
+                counted.push(*distance);
+            }
+        }
+        let (mut near, mut beyond) = (0, None);
+        for (distance, entry) in self.entries.iter().filter(|(_, entry)| entry.paths & (1 << path) != 0) {
+            match entry.state {
+                State::Heard if has_room(&taken, entry.node.range) => return Some(*distance),
+                State::Heard => beyond = beyond.or(Some(*distance)),
+                State::Answered | State::Asked { .. } if counted.binary_search(distance).is_ok() => near += 1,
+                _ => {}
+            }
+            if near >= K {
+                return None;
+            }
+        }
+        beyond
+    }
+}
+
+fn has_room(taken: &HashMap<SourceRange, usize>, range: Option<SourceRange>) -> bool {
+    range.is_none_or(|range| taken.get(&range).copied().unwrap_or(0) < PER_RANGE)
+}
+
+/// Takes a place of the network, if it has one left.
+fn take(taken: &mut HashMap<SourceRange, usize>, range: Option<SourceRange>) -> bool {
+    let room = has_room(taken, range);
+    if let Some(range) = range {
+        *taken.entry(range).or_default() += 1;
+    }
+    room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network in which everybody knows everybody, but names two of one network at most, as tables have no more; node
+    /// `n` is at its own place and network.
+    struct Net {
+        nodes: Vec<Node<u32>>,
+        dead: Vec<u32>,
+        liars: Vec<u32>,
+    }
+
+    impl Net {
+        fn new(count: u32) -> Self {
+            let nodes = (0..count).map(|n| node(n, Key::of(&n.to_be_bytes()), n)).collect();
+            Self { nodes, dead: Vec::new(), liars: Vec::new() }
+        }
+
+        fn nearest(&self, target: &Key, among: impl Fn(u32) -> bool) -> Vec<Node<u32>> {
+            let mut nodes: Vec<_> = self.nodes.iter().filter(|node| among(node.peer)).cloned().collect();
+            nodes.sort_by_key(|node| node.key.distance(target));
+            let mut named: HashMap<Option<SourceRange>, usize> = HashMap::new();
+            nodes.retain(|node| {
+                let count = named.entry(node.range).or_default();
+                *count += 1;
+                *count <= 2
+            });
+            nodes.truncate(K);
+            nodes
+        }
+
+        /// Runs a lookup to its end: an answer takes 50 ms, a dead node fails after 2.5 s.
+        fn run(&self, lookup: &mut Lookup<u32>, start: Instant) -> Duration {
+            let mut now = start;
+            let mut events: Vec<(Instant, u32)> = Vec::new();
+            loop {
+                match lookup.next(now) {
+                    Step::Ask(peer) => {
+                        let takes = if self.dead.contains(&peer) { 2500 } else { 50 };
+                        events.push((now + Duration::from_millis(takes), peer));
+                    }
+                    Step::Done => return now - start,
+                    Step::Wait(due) => {
+                        events.sort();
+                        assert!(due.is_some() || !events.is_empty(), "it waits for nothing");
+                        if let Some(due) = due
+                            && events.first().is_none_or(|(at, _)| due < *at)
+                        {
+                            now = now.max(due);
+                            continue;
+                        }
+                        let (at, peer) = events.remove(0);
+                        now = now.max(at);
+                        if self.dead.contains(&peer) {
+                            lookup.failed(&peer);
+                            continue;
+                        }
+                        let liar = self.liars.contains(&peer);
+                        let closer = self.nearest(lookup.target(), |n| n != peer && (!liar || self.liars.contains(&n)));
+                        lookup.answered(&peer, self.nodes[peer as usize].range, closer, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn node(peer: u32, key: Key, network: u32) -> Node<u32> {
+        let [_, a, b, c] = network.to_be_bytes();
+        Node { peer, key, range: Some(SourceRange::of([11 + a, b, c, 1].into())) }
+    }
+
+    fn target() -> Key {
+        Key::of(b"somewhere")
+    }
+
+    fn names(nodes: &[Node<u32>]) -> Vec<u32> {
+        nodes.iter().map(|node| node.peer).collect()
+    }
+
+    #[test]
+    fn the_nearest_nodes_are_found_and_each_is_asked_once() {
+        let net = Net::new(300);
+        let start = Instant::now();
+        let mut lookup = Lookup::new(target(), Patience::None, net.nodes[..3].to_vec(), start);
+        net.run(&mut lookup, start);
+        assert_eq!(lookup.closest(), names(&net.nearest(&target(), |_| true)));
+        let (asked, answered) = lookup.counts();
+        assert!(asked == answered && asked <= 60, "{asked}");
+    }
+
+    #[test]
+    fn dead_nodes_do_not_hold_it_up_unless_it_has_patience() {
+        let mut net = Net::new(100);
+        net.dead = net.nearest(&target(), |_| true)[..6].iter().map(|node| node.peer).collect();
+        let seeds = || net.nodes.iter().filter(|node| !net.dead.contains(&node.peer)).take(5).cloned();
+        let start = Instant::now();
+        let mut hasty = Lookup::new(target(), Patience::None, seeds(), start);
+        assert!(net.run(&mut hasty, start) < Duration::from_millis(2000));
+        // Of the twenty that everybody names six are dead.
+        assert_eq!(hasty.closest()[..14], names(&net.nearest(&target(), |n| !net.dead.contains(&n)))[..14]);
+        let mut patient = Lookup::new(target(), Patience::Full, seeds(), start);
+        assert!(net.run(&mut patient, start) >= Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn one_network_has_one_place_however_many_nodes_it_runs_near_the_key() {
+        let mut net = Net::new(200);
+        let honest = names(&net.nearest(&target(), |_| true));
+        for n in 0..50 {
+            let mut near = *target().as_bytes();
+            near[31] ^= n;
+            net.nodes.push(node(200 + u32::from(n), Key::from_bytes(near), 70_000));
+            net.liars.push(200 + u32::from(n));
+        }
+        let start = Instant::now();
+        let mut lookup = Lookup::new(target(), Patience::None, net.nodes[..8].to_vec(), start);
+        net.run(&mut lookup, start);
+        let found = lookup.closest();
+        assert_eq!(found.iter().filter(|peer| **peer >= 200).count(), 1);
+        assert_eq!(found[1..19], honest[..18]);
+    }
+
+    #[test]
+    fn where_all_are_in_one_network_all_are_asked() {
+        let mut net = Net::new(12);
+        for node in &mut net.nodes {
+            node.range = Some(SourceRange::of([9, 9, 9, 9].into()));
+        }
+        let start = Instant::now();
+        let mut lookup = Lookup::new(target(), Patience::None, net.nodes.clone(), start);
+        net.run(&mut lookup, start);
+        assert_eq!(lookup.closest().len(), 12);
+    }
+
+    #[test]
+    fn names_without_end_end() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut lookup = Lookup::new(target(), Patience::Full, [node(0, Key::of(b"0"), 0)], now);
+        let mut made = 0;
+        let mut asked = 0;
+        while let Step::Ask(peer) = lookup.next(now) {
+            asked += 1;
+            now += Duration::from_millis(10);
+            let closer: Vec<_> = (0..K)
+                .map(|_| {
+                    made += 1;
+                    node(made, Key::of(&made.to_be_bytes()), made)
+                })
+                .collect();
+            lookup.answered(&peer, None, closer, now);
+        }
+        assert!(asked <= MAX_ASKED && lookup.entries.len() <= MAX_KNOWN);
+        assert_eq!(lookup.next(now), Step::Done);
+    }
+}
