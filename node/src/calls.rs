@@ -9,8 +9,11 @@
 //! the link vouched for. All that can happen while it rings. Nothing of media is sent or handed on before
 //! `Flow` says so.
 //!
+//! The way there is our own: `gather` (addresses of this machine), `reflexive` (as others see them), `slots` (relays),
+//! and the agent in `ice`, which moves media between paths without a gap.
+//!
 //! webrtc's types stay in here. What its crate gets wrong and how that is dealt with is written where it is done:
-//! `mux` (one port), `runtime` (its silent death), `session` (settings, roll-back, candidates), `tap` (RTCP),
+//! `mux` (one port), `ice` (one path only), `runtime` (its silent death), `session` (settings), `tap` (RTCP),
 //! `estimator` (bandwidth), `h264` and `assembly` (hostile packets).
 
 mod assembly;
@@ -19,15 +22,19 @@ mod clock;
 mod dtls;
 mod engine;
 mod estimator;
+mod gather;
 mod h264;
+mod ice;
 mod inbound;
 mod mux;
 mod outbound;
 mod peer;
+mod reflexive;
 mod runtime;
 mod sdp;
 mod seat;
 mod session;
+mod slots;
 mod stun;
 mod tap;
 #[cfg(test)]
@@ -36,8 +43,10 @@ mod tests;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use mux::PortStats;
 pub use peer::{
-    Connected, Failure, FailureKind, Flow, OfferKind, Peer, PeerCommand, PeerConfig, PeerEvent, PeerHandle, SendError,
+    Connected, Failure, FailureKind, Flow, OfferKind, PathInfo, Peer, PeerCommand, PeerConfig, PeerEvent, PeerHandle,
+    SendError,
 };
+pub use reflexive::Reflexive;
 pub use seat::{SeatEnd, SeatStats, seat_pair};
 
 /// Directives for the log filter: these targets print whole media payloads, or a line per packet, when something is

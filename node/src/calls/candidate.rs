@@ -32,6 +32,18 @@ impl Kind {
             Self::Relay => "relay",
         }
     }
+
+    /// Priority of a candidate of this kind (RFC 8445, 5.1.2.1), component 1. The larger preference comes first among
+    /// those of one kind.
+    pub(super) fn priority(self, preference: u16) -> u32 {
+        let kind: u32 = match self {
+            Self::Host => 126,
+            Self::PeerReflexive => 110,
+            Self::ServerReflexive => 100,
+            Self::Relay => 0,
+        };
+        (kind << 24) + (u32::from(preference) << 8) + 255
+    }
 }
 
 /// A candidate, UDP, component 1.
@@ -56,6 +68,8 @@ pub(super) enum Refusal {
     Loopback,
     #[error("a candidate on a system port")]
     LowPort,
+    #[error("a relayed candidate with a private address")]
+    PrivateRelay,
 }
 
 impl Candidate {
@@ -112,6 +126,10 @@ impl Candidate {
         if self.address.port() < LOWEST_PORT {
             return Err(Refusal::LowPort);
         }
+        // A relay that others can use has a public address; anything else points into somebody's own network.
+        if self.kind == Kind::Relay && !loopback && !is_public(ip) {
+            return Err(Refusal::PrivateRelay);
+        }
         Ok(self)
     }
 
@@ -125,6 +143,19 @@ impl Candidate {
             _ => " raddr :: rport 9",
         };
         format!("candidate:{foundation} 1 udp {priority} {ip} {port} typ {}{related}", kind.word())
+    }
+}
+
+/// Whether an address can be reached from anywhere (the reserved ranges that matter in practice are left out).
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && b & 0xc0 == 64;
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared || a == 0 || a >= 224)
+        }
+        // 2000::/3 is all that has been given out.
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
     }
 }
 
@@ -175,6 +206,11 @@ mod tests {
             assert_eq!(taken(&format!("candidate:1 1 udp 1 {ip} {port} typ host"), false), Err(why), "{ip}");
         }
         assert!(taken("candidate:1 1 udp 1 127.0.0.1 5000 typ host", true).is_ok());
+        for private in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "fd00::1"] {
+            let line = format!("candidate:1 1 udp 1 {private} 5000 typ relay");
+            assert_eq!(taken(&line, false), Err(Refusal::PrivateRelay));
+        }
+        assert!(taken("candidate:1 1 udp 1 198.51.100.1 5000 typ relay", false).is_ok());
     }
 
     #[test]

@@ -2,22 +2,25 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rtc::crypto::{HashAlgorithm, RTCCryptoProvider, SignatureScheme};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use webrtc::peer_connection::RTCCertificate;
 
+use super::gather::{self, Known};
+use super::ice::Via;
 use super::mux::{Mux, Port, PortStats};
 use super::peer::{Peer, PeerConfig};
-use super::{Fingerprint, candidate};
+use super::reflexive::{self, Reflexive};
+use super::slots::Environment;
+use super::{Fingerprint, ice};
+use crate::relay::{Proxy, Server};
 
 /// Certificates kept ready: a call and the next one.
 const CERTIFICATES: usize = 2;
-/// Addresses offered at most: machines with container networks have dozens, and each costs checks.
-const MAX_ADDRESSES: usize = 8;
 
 /// How the engine is set up.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,10 @@ pub(super) struct Inner {
     loopback: bool,
     crypto: Arc<dyn RTCCryptoProvider>,
     ready: Arc<Certificates>,
-    tasks: [JoinHandle<()>; 2],
+    /// What can be told a friend: the machine's addresses, and how others see them.
+    known: watch::Sender<Known>,
+    proxy: Mutex<Option<Proxy>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -68,7 +74,7 @@ impl std::fmt::Debug for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in lock(&self.tasks).iter() {
             task.abort();
         }
     }
@@ -96,7 +102,65 @@ impl Engine {
         lock(&ready.pool).push_back(first);
         let refill = tokio::spawn(refill(ready.clone(), crypto.clone()));
         let reader = tokio::spawn(mux.clone().run());
-        Ok(Self(Arc::new(Inner { mux, busy, loopback: config.loopback, crypto, ready, tasks: [reader, refill] })))
+        let inner = Arc::new(Inner {
+            mux,
+            busy,
+            loopback: config.loopback,
+            crypto,
+            ready,
+            known: watch::channel(Known::default()).0,
+            proxy: Mutex::default(),
+            tasks: Mutex::new(vec![reader, refill]),
+        });
+        inner.look_around();
+        let weak = Arc::downgrade(&inner);
+        let own = {
+            let weak = weak.clone();
+            move |ip: IpAddr| weak.upgrade().is_some_and(|inner| inner.known.borrow().hosts.contains(&ip))
+        };
+        let asking = tokio::spawn(reflexive::run(inner.mux.clone(), own));
+        let hearing = tokio::spawn(hear(inner.mux.asker.watch(), weak));
+        lock(&inner.tasks).extend([asking, hearing]);
+        Ok(Self(inner))
+    }
+
+    /// Public nodes that are asked how this node's port looks from outside: two of each address family, the first ones
+    /// that fit. At most eight are kept.
+    pub fn set_stun_servers(&self, servers: Vec<SocketAddr>) {
+        self.0.mux.asker.set_servers(servers);
+    }
+
+    /// How the port looks from outside, by the server that was asked. Two answers with different addresses mean a NAT
+    /// that gives every destination another mapping.
+    pub fn reflexive(&self) -> watch::Receiver<Vec<Reflexive>> {
+        self.0.mux.asker.watch()
+    }
+
+    /// Whether UDP gets out at all: `None` while no STUN server has been asked to the end.
+    pub fn udp_passes(&self) -> Option<bool> {
+        self.0.mux.asker.passes()
+    }
+
+    /// Addresses at which a router forwards to the calls' port (UPnP, NAT-PMP, PCP).
+    pub fn set_mapped(&self, mapped: Vec<SocketAddr>) {
+        self.0.known.send_if_modified(|known| std::mem::replace(&mut known.mapped, mapped.clone()) != mapped);
+    }
+
+    /// The proxy through which TCP connections to relays go.
+    pub fn set_proxy(&self, proxy: Option<Proxy>) {
+        *lock(&self.0.proxy) = proxy;
+    }
+
+    /// Hands what comes to the port and belongs to no call to this relay server.
+    pub fn serve(&self, server: Server) {
+        self.0.mux.serve(server);
+    }
+
+    /// The network has changed: own addresses are looked up anew at once, running calls use them, and the STUN servers
+    /// are asked again.
+    pub fn network_changed(&self) {
+        self.0.look_around();
+        self.0.mux.asker.hasten();
     }
 
     /// The port in use.
@@ -203,45 +267,49 @@ impl Inner {
         self.crypto.clone()
     }
 
-    /// The addresses to offer, looked up anew each time webrtc asks (at the start and at each ICE restart).
-    pub(super) fn addresses(&self, loopback: bool) -> LocalAddresses {
-        let ip = self.mux.local().ip();
-        LocalAddresses { only: (!ip.is_unspecified()).then_some(ip), v6: ip.is_ipv6(), loopback }
+    /// What can be told a friend, as it changes.
+    pub(super) fn known(&self) -> watch::Receiver<Known> {
+        self.known.subscribe()
+    }
+
+    /// Looks the machine's addresses up anew.
+    pub(super) fn look_around(&self) {
+        let bound = self.mux.local().ip();
+        let hosts = if bound.is_unspecified() {
+            let (system, dying) = (gather::system(), gather::dying());
+            let mut hosts = gather::hosts(&system, &dying, bound.is_ipv6(), false);
+            let all = gather::hosts(&system, &dying, bound.is_ipv6(), true);
+            hosts.extend(all.into_iter().filter(IpAddr::is_loopback));
+            hosts
+        } else {
+            vec![bound]
+        };
+        self.known.send_if_modified(|known| std::mem::replace(&mut known.hosts, hosts.clone()) != hosts);
+    }
+
+    /// The ways out by the port itself.
+    pub(super) fn direct(&self, loopback: bool) -> Vec<ice::Local> {
+        let known = self.known.borrow();
+        let hosts = known.hosts.iter().filter(|ip| loopback || !ip.is_loopback());
+        hosts.map(|ip| ice::Local { via: Via::Direct(*ip), v4: ip.is_ipv4(), extra: 0 }).collect()
+    }
+
+    /// What the environment allows relays to be reached over.
+    pub(super) fn environment(&self, loopback: bool) -> Environment {
+        let known = self.known.borrow();
+        let mut hosts = known.hosts.iter().filter(|ip| loopback || !ip.is_loopback());
+        let v4 = hosts.clone().any(IpAddr::is_ipv4);
+        let v6 = hosts.any(IpAddr::is_ipv6);
+        Environment { udp: self.mux.asker.passes(), v4, v6, proxy: lock(&self.proxy).clone() }
     }
 }
 
-/// The machine's addresses worth offering, asked for anew at each use.
-#[derive(Clone, Debug)]
-pub(super) struct LocalAddresses {
-    only: Option<IpAddr>,
-    v6: bool,
-    loopback: bool,
-}
-
-impl ToSocketAddrs for LocalAddresses {
-    type Iter = std::vec::IntoIter<SocketAddr>;
-
-    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let mut found = Vec::new();
-        if let Some(ip) = self.only {
-            found.push(ip);
-        } else {
-            for interface in rtc::shared::ifaces::ifaces()? {
-                let Some(ip) = interface.addr.map(|address| address.ip()) else { continue };
-                if candidate::usable(ip, self.loopback)
-                    && (ip.is_ipv4() || self.v6)
-                    && found.len() < MAX_ADDRESSES
-                    && !found.contains(&ip)
-                {
-                    found.push(ip);
-                }
-            }
-            if found.is_empty() {
-                // No network at all: webrtc needs some socket, and the call will say that there is no path.
-                found.push(Ipv4Addr::LOCALHOST.into());
-            }
-        }
-        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect::<Vec<_>>().into_iter())
+/// Takes over what STUN servers say. Ends with the engine.
+async fn hear(mut answers: watch::Receiver<Vec<Reflexive>>, engine: Weak<Inner>) {
+    while answers.changed().await.is_ok() {
+        let told = answers.borrow_and_update().clone();
+        let Some(inner) = engine.upgrade() else { return };
+        inner.known.send_if_modified(|known| std::mem::replace(&mut known.reflexive, told.clone()) != told);
     }
 }
 

@@ -19,6 +19,7 @@ use super::engine::Inner;
 use super::inbound::Reception;
 use super::seat::{SeatEnd, SeatSink, SeatStats};
 use super::{Description, DescriptionError};
+use crate::relay::{Access, Owner};
 
 /// Commands waiting for a peer. It answers them in microseconds; a full queue means a peer that hangs.
 const COMMANDS: usize = 64;
@@ -38,6 +39,11 @@ pub struct PeerConfig {
     pub loopback: bool,
     /// The friend's number in the call, for the streams' description (0 is the caller, 1 the callee).
     pub participant: u16,
+    /// Relays to use, of both sides as far as they are known. Allocations are made at once.
+    pub relays: Vec<Access>,
+    /// The friend must not learn our address: nothing leaves and nothing is taken but through relays, and only relayed
+    /// candidates are told. (The caller's law: none of `relays` is this node's own.)
+    pub relay_only: bool,
 }
 
 /// What an offer is for.
@@ -81,6 +87,8 @@ pub enum PeerCommand {
         /// Candidate lines.
         list: Vec<String>,
     },
+    /// More relays, or new credentials for known ones.
+    Relays(Vec<Access>),
     /// Opens and closes the gates.
     Flow(Flow),
     /// A client takes the seat; one that had it is ended.
@@ -91,15 +99,28 @@ pub enum PeerCommand {
     Close,
 }
 
+/// The path that media takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathInfo {
+    /// Kind of path.
+    pub path: LinkPath,
+    /// Candidate kinds, ours first: "host/srflx".
+    pub candidates: String,
+    /// Its round trip, once measured.
+    pub round_trip: Option<Duration>,
+    /// Whose relay it goes through, if any.
+    pub relay: Option<Owner>,
+    /// Our side reaches the relay inside TLS.
+    pub tls: bool,
+}
+
 /// The path that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connected {
     /// Of which generation.
     pub generation: u32,
-    /// Kind of path.
-    pub path: LinkPath,
-    /// Candidate kinds, ours first: "host/srflx".
-    pub candidates: String,
+    /// What it is. It may get better at any time: [`PeerEvent::Path`].
+    pub path: PathInfo,
     /// Time since the descriptions of this generation were complete.
     pub took: Duration,
 }
@@ -142,6 +163,8 @@ pub enum PeerEvent {
     },
     /// The path is up, encrypted, and ends at the certificate that the link vouched for.
     Connected(Connected),
+    /// Media takes another path now.
+    Path(PathInfo),
     /// Nothing has come for a second and a half.
     Silent,
     /// Packets come again.

@@ -1,4 +1,4 @@
-//! The webrtc crate's view of the world: sockets are entries of the shared port, and the end of its driver is seen.
+//! The webrtc crate's view of the world: its socket leads to our own agent, and the end of its driver is seen.
 //!
 //! The driver (webrtc's event loop for one call) can stop on an error without telling anyone: the connection's state
 //! stays as it was for ever. It is spawned through this seam, so its end, by return or by panic, is noticed here.
@@ -15,21 +15,21 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
-use super::mux::Port;
+use super::ice::paths::{Inside, Paths};
 
 /// Runtime of one call.
 #[derive(Debug)]
 pub(super) struct CallRuntime {
-    port: Arc<Port>,
+    paths: Arc<Paths>,
     /// Turns true when the driver is gone.
     stopped: watch::Sender<bool>,
 }
 
 impl CallRuntime {
-    /// For the given entry of the shared port. The receiver turns true when the driver has stopped.
-    pub(super) fn new(port: Arc<Port>) -> (Self, watch::Receiver<bool>) {
+    /// For the given paths. The receiver turns true when the driver has stopped.
+    pub(super) fn new(paths: Arc<Paths>) -> (Self, watch::Receiver<bool>) {
         let (stopped, seen) = watch::channel(false);
-        (Self { port, stopped }, seen)
+        (Self { paths, stopped }, seen)
     }
 }
 
@@ -55,11 +55,11 @@ impl Runtime for CallRuntime {
         }))
     }
 
-    /// The socket that webrtc has just bound is closed again: it only served to name the local address.
+    /// The socket that webrtc has just bound is closed again: it only served to name an address.
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = socket.local_addr()?;
         drop(socket);
-        Ok(Arc::new(self.port.socket(local)))
+        Ok(Arc::new(Inside::new(local, self.paths.clone())))
     }
 
     fn wrap_tcp_listener(&self, _listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -48,9 +48,63 @@ pub(super) fn fingerprint(sdp: &str) -> Result<Fingerprint, DescriptionError> {
     found.ok_or(DescriptionError::Fingerprint)
 }
 
-/// The user fragments of a description (one, since all sections share one transport).
-pub(super) fn ufrags(sdp: &str) -> impl Iterator<Item = &str> {
-    lines(sdp).filter_map(|line| line.strip_prefix("a=ice-ufrag:")).take(8)
+/// The value of an attribute (`a=name:value`), where it is first; all sections share one transport.
+pub(super) fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
+    lines(sdp).find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// Part in the DTLS handshake (RFC 5763, 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DtlsPart {
+    Active,
+    Passive,
+}
+
+impl DtlsPart {
+    /// The part of the other side.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Active => Self::Passive,
+            Self::Passive => Self::Active,
+        }
+    }
+}
+
+/// The part that an answer settles on.
+pub(super) fn dtls_part(sdp: &str) -> Option<DtlsPart> {
+    match attribute(sdp, "setup")? {
+        "active" => Some(DtlsPart::Active),
+        "passive" => Some(DtlsPart::Passive),
+        _ => None,
+    }
+}
+
+/// A description that was said before, said again: another version, and the DTLS part as settled (open in an offer).
+pub(super) fn again(sdp: &str, version: u64, part: Option<DtlsPart>) -> String {
+    let part = match part {
+        None => "actpass",
+        Some(DtlsPart::Active) => "active",
+        Some(DtlsPart::Passive) => "passive",
+    };
+    let mut out = String::with_capacity(sdp.len() + 16);
+    for line in lines(sdp) {
+        if line.starts_with("a=setup:") {
+            out.push_str("a=setup:");
+            out.push_str(part);
+        } else if let Some(origin) = line.strip_prefix("o=") {
+            let mut words: Vec<String> = origin.split(' ').map(str::to_owned).collect();
+            if let Some(word) = words.get_mut(2) {
+                let first: u64 = word.parse().unwrap_or_default();
+                *word = first.saturating_add(version).to_string();
+            }
+            out.push_str("o=");
+            out.push_str(&words.join(" "));
+        } else {
+            out.push_str(line);
+        }
+        out.push_str("\r\n");
+    }
+    out
 }
 
 /// Checks a friend's description and gives it as webrtc may see it.
@@ -99,8 +153,18 @@ mod tests {
         let taken = examined(&sample()).unwrap();
         assert!(!taken.contains("candidate"));
         assert_eq!(taken.lines().count(), 5);
-        assert_eq!(ufrags(&taken).collect::<Vec<_>>(), ["abcd"]);
+        assert_eq!(attribute(&taken, "ice-ufrag"), Some("abcd"));
         assert_eq!(fingerprint(&taken).unwrap().to_string().to_uppercase(), PRINT);
+    }
+
+    #[test]
+    fn a_description_said_again_differs_in_its_number_and_its_part() {
+        let first = "v=0\r\no=- 77 5 IN IP4 0.0.0.0\r\na=setup:active\r\na=ice-ufrag:abcd\r\n";
+        let offer = again(first, 2, None);
+        assert_eq!(offer, "v=0\r\no=- 77 7 IN IP4 0.0.0.0\r\na=setup:actpass\r\na=ice-ufrag:abcd\r\n");
+        assert_eq!(dtls_part(&offer), None);
+        assert_eq!(dtls_part(&again(&offer, 1, Some(DtlsPart::Passive))), Some(DtlsPart::Passive));
+        assert_eq!(dtls_part(first).map(DtlsPart::other), Some(DtlsPart::Passive));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One webrtc connection, set up the one way that works for us.
 //!
-//! Where the crate's defaults were measured to be wrong: checks every 20 ms (not 200), keep-alive every 500 ms, no
-//! mDNS (it opens a socket per call), local candidates renewed at an ICE restart (kept ones are never told again and
-//! the restart hangs), NACK every 20 ms at most five times and no RTX, own estimator without the crate's pacer, one
-//! track per section that is never replaced, candidates rewritten to the shared port, roll-back said aloud.
+//! Its ICE agent is kept busy by a stand-in (see [`super::ice`]): one socket under a loopback name, one remote address
+//! that is nobody's, no candidates told, no restart ever. Candidates, checks and restarts on the wire are our own.
+//!
+//! Where the crate's defaults were measured to be wrong: no mDNS (it opens a socket per call), NACK every 20 ms at most
+//! five times and no RTX, own estimator without the crate's pacer, one track per section that is never replaced.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,6 @@ use rtc::interceptor::{
     TwccReceiverBuilder, TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -23,19 +22,20 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceConnectionState,
-    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSdpType, RTCSessionDescription,
-    RTCStatsReportEntry, SettingEngineBuilder, StatsSelector,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
-use super::candidate::{Candidate, Kind};
 use super::engine::{EngineError, Inner};
 use super::estimator::{self, Estimator};
+use super::ice::paths::{self, Paths, Relays, Setup};
+use super::ice::{Chosen, Credentials};
 use super::mux::Port;
 use super::runtime::CallRuntime;
 use super::tap::{Meters, Tap};
@@ -46,15 +46,17 @@ const OPUS: u8 = 111;
 const H264: u8 = 102;
 /// Happenings held for the peer's task: states, candidates, two tracks. A call has a few dozen in all.
 const HAPPENINGS: usize = 128;
-/// How long a description waits for the candidates of its own machine. They take less than a millisecond.
-const GATHERING: Duration = Duration::from_millis(50);
+/// Between two looks of webrtc's agent whether its stand-in answers: a tick costs microseconds and ends when there is a
+/// path.
+const INNER_CHECKS: Duration = Duration::from_millis(10);
+/// Its checks are never given up; the time limit for a path is our own.
+const INNER_TRIES: u16 = 20_000;
+/// Times of webrtc's agent that must not come into play.
+const NEVER: Duration = Duration::from_secs(86_400);
 
 /// What the connection tells.
 pub(super) enum Happening {
-    Candidate(String),
-    Gathered,
     Connection(RTCPeerConnectionState),
-    Ice(RTCIceConnectionState),
     Track(Arc<dyn TrackRemote>),
 }
 
@@ -67,7 +69,7 @@ pub(super) enum SessionError {
     Full,
     #[error("the media engine refused a step: {0}")]
     Step(#[from] webrtc::error::Error),
-    #[error("the media engine made a description without user fragment or fingerprint")]
+    #[error("a description has no user fragment, password or fingerprint")]
     Own,
 }
 
@@ -85,14 +87,6 @@ impl std::fmt::Debug for OutTrack {
     }
 }
 
-/// The chosen candidate pair.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Chosen {
-    pub(super) local: Kind,
-    pub(super) remote: Kind,
-    pub(super) remote_ip: std::net::IpAddr,
-}
-
 /// Hands webrtc's callbacks on. They run inside its event loop and must never wait.
 struct Handler(mpsc::Sender<Happening>);
 
@@ -106,22 +100,6 @@ impl Handler {
 
 #[async_trait::async_trait]
 impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Ok(init) = event.candidate.to_json() {
-            self.tell(Happening::Candidate(init.candidate));
-        }
-    }
-
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            self.tell(Happening::Gathered);
-        }
-    }
-
-    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
-        self.tell(Happening::Ice(state));
-    }
-
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.tell(Happening::Connection(state));
     }
@@ -198,40 +176,66 @@ fn track(kind: RtpCodecKind, name: &str, codec: RTCRtpCodec) -> (Arc<TrackLocalS
     (Arc::new(TrackLocalStaticRTP::new(track)), ssrc)
 }
 
+/// How a connection is set up.
+pub(super) struct SessionConfig {
+    /// Our side made the first offer.
+    pub(super) offers: bool,
+    /// The friend is on this machine.
+    pub(super) loopback: bool,
+    /// Only relays may be used.
+    pub(super) relay_only: bool,
+    /// The allocations of the peer.
+    pub(super) relays: Arc<Relays>,
+}
+
 /// One connection. [`Self::close`] must be called: the crate keeps running otherwise.
 pub(super) struct Session {
     connection: Arc<dyn PeerConnection>,
     engine: Arc<Inner>,
-    port: Arc<Port>,
+    port: Port,
+    pub(super) paths: Arc<Paths>,
+    clock: JoinHandle<()>,
     pub(super) meters: Arc<Meters>,
     /// Turns true when webrtc's driver is gone.
     pub(super) stopped: watch::Receiver<bool>,
     happenings: mpsc::Receiver<Happening>,
-    backlog: VecDeque<Happening>,
     own: Fingerprint,
+    /// Our description as it was first, and how often it was told since.
+    said: Option<String>,
+    versions: u64,
+    /// Our part in the DTLS handshake, once settled.
+    setup: Option<sdp::DtlsPart>,
     audio: (Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>),
     video: (Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>),
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
 impl Session {
     /// Builds a connection with both sections; nothing is sent yet.
-    pub(super) async fn new(engine: Arc<Inner>, loopback: bool) -> Result<Self, SessionError> {
+    pub(super) async fn new(engine: Arc<Inner>, config: SessionConfig) -> Result<Self, SessionError> {
         let certificate = engine.take_certificate()?;
         let own = engine.own_fingerprint(&certificate).ok_or(SessionError::Own)?;
-        let port = Arc::new(engine.open_port().ok_or(SessionError::Full)?);
-        let (runtime, stopped) = CallRuntime::new(port.clone());
+        let port = engine.open_port().ok_or(SessionError::Full)?;
+        let setup = Setup {
+            crypto: engine.crypto(),
+            controlling: config.offers,
+            lax: config.loopback,
+            relay_only: config.relay_only,
+        };
+        let paths = Paths::new(port.mux().clone(), port.id(), config.relays, setup);
+        port.attach(&paths);
+        let (runtime, stopped) = CallRuntime::new(paths.clone());
         let meters = Arc::new(Meters::new(Instant::now(), estimator::START as u64));
         let settings = SettingEngineBuilder::new()
             .with_crypto_provider(engine.crypto())
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            .with_ice_connection_attempts(Some(Duration::from_millis(20)), None)
-            .with_ice_timeouts(
-                Some(Duration::from_secs(2)),
-                Some(Duration::from_secs(10)),
-                Some(Duration::from_millis(500)),
-            )
-            .with_relay_acceptance_min_wait(Some(Duration::from_millis(200)))
-            .with_discard_local_candidates_during_ice_restart(true)
+            .with_ice_connection_attempts(Some(INNER_CHECKS), Some(INNER_TRIES))
+            .with_ice_timeouts(Some(NEVER), Some(NEVER), Some(Duration::from_secs(5)))
             .build();
         let (tell, happenings) = mpsc::channel(HAPPENINGS);
         let configuration = RTCConfigurationBuilder::new().with_certificates(vec![certificate]).build();
@@ -242,7 +246,7 @@ impl Session {
             .with_setting_engine(settings)
             .with_handler(Arc::new(Handler(tell)))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(vec![engine.addresses(loopback)])
+            .with_udp_addrs(vec![std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0))])
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
@@ -258,7 +262,23 @@ impl Session {
             }
         }
         let (Some(video), Some(audio)) = (lines.pop(), lines.pop()) else { return Err(SessionError::Own) };
-        Ok(Self { connection, engine, port, meters, stopped, happenings, backlog: VecDeque::new(), own, audio, video })
+        let clock = tokio::spawn(Paths::run(Arc::downgrade(&paths)));
+        Ok(Self {
+            connection,
+            engine,
+            port,
+            paths,
+            clock,
+            meters,
+            stopped,
+            happenings,
+            own,
+            said: None,
+            versions: 0,
+            setup: None,
+            audio,
+            video,
+        })
     }
 
     /// The fingerprint of our certificate.
@@ -266,78 +286,64 @@ impl Session {
         self.own
     }
 
-    /// Makes an offer and puts it in force; returns its SDP and the candidates.
-    pub(super) async fn offer(&mut self, restart: bool) -> Result<(String, Vec<String>), SessionError> {
-        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
-        let offer = self.connection.create_offer(options).await?;
+    /// Makes the first offer and puts it in force; returns its SDP.
+    pub(super) async fn offer(&mut self) -> Result<String, SessionError> {
+        let offer = self.connection.create_offer(None).await?;
         self.put_in_force(offer).await
     }
 
-    /// Takes a friend's (examined) offer and makes the answer.
-    pub(super) async fn answer(&mut self, offer: String) -> Result<(String, Vec<String>), SessionError> {
+    /// Takes a friend's (examined) first offer and makes the answer.
+    pub(super) async fn answer(&mut self, offer: String) -> Result<String, SessionError> {
+        let friend = credentials(&offer)?;
         self.connection.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
         let answer = self.connection.create_answer(None).await?;
-        self.put_in_force(answer).await
+        let said = self.put_in_force(answer).await?;
+        self.setup = sdp::dtls_part(&said);
+        self.meet(friend).await?;
+        Ok(said)
     }
 
-    /// Takes a friend's (examined) answer.
+    /// Takes a friend's (examined) first answer.
     pub(super) async fn accept(&mut self, answer: String) -> Result<(), SessionError> {
-        Ok(self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await?)
+        let friend = credentials(&answer)?;
+        self.setup = sdp::dtls_part(&answer).map(sdp::DtlsPart::other);
+        self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await?;
+        self.meet(friend).await
     }
 
-    /// Takes the own offer back; the crate does not do it by itself when the friend's offer wins.
-    pub(super) async fn roll_back(&mut self) -> Result<(), SessionError> {
-        let mut nothing = RTCSessionDescription::default();
-        nothing.sdp_type = RTCSdpType::Rollback;
-        Ok(self.connection.set_local_description(nothing).await?)
+    /// Our description for a renewed exchange of candidates: nothing in it is new but its number.
+    pub(super) fn say_again(&mut self, offer: bool) -> Result<String, SessionError> {
+        let said = self.said.as_ref().ok_or(SessionError::Own)?;
+        self.versions += 1;
+        Ok(sdp::again(said, self.versions, if offer { None } else { self.setup }))
     }
 
-    async fn put_in_force(
-        &mut self,
-        description: RTCSessionDescription,
-    ) -> Result<(String, Vec<String>), SessionError> {
+    /// Takes a friend's (examined) description of a renewed exchange. webrtc is not told: for it nothing changes.
+    pub(super) fn renewed(&self, description: &str) -> Result<(), SessionError> {
+        self.paths.set_friend(credentials(description)?);
+        self.paths.renew();
+        Ok(())
+    }
+
+    async fn put_in_force(&mut self, description: RTCSessionDescription) -> Result<String, SessionError> {
         let sdp = sdp::without_candidates(&description.sdp);
-        // The crate chooses the user fragment (a fixed one would make every ICE restart a restart in name only). The
-        // port must know it before the friend does.
-        let mut named = false;
-        for ufrag in sdp::ufrags(&sdp) {
-            self.port.add_ufrag(ufrag);
-            named = true;
-        }
-        if !named || sdp::fingerprint(&sdp).ok() != Some(self.own) {
+        let own = credentials(&sdp)?;
+        if sdp::fingerprint(&sdp).ok() != Some(self.own) {
             return Err(SessionError::Own);
         }
+        // The port must know the fragment before the friend does.
+        self.port.add_ufrag(&own.ufrag);
+        self.paths.set_own(own);
         self.connection.set_local_description(description).await?;
-        Ok((sdp, self.gather().await))
+        self.said = Some(sdp.clone());
+        Ok(sdp)
     }
 
-    /// Collects the own candidates; they are there at once unless the machine is very busy.
-    async fn gather(&mut self) -> Vec<String> {
-        let mut found = Vec::new();
-        let deadline = tokio::time::Instant::now() + GATHERING;
-        while let Ok(Some(happening)) = tokio::time::timeout_at(deadline, self.happenings.recv()).await {
-            match happening {
-                Happening::Candidate(line) => found.extend(self.rewritten(&line)),
-                Happening::Gathered => break,
-                other => self.backlog.push_back(other),
-            }
-        }
-        found
-    }
-
-    /// Our candidate with the port that it really has.
-    pub(super) fn rewritten(&self, line: &str) -> Option<String> {
-        let mut candidate = Candidate::parse(line).ok()?;
-        if candidate.kind == Kind::Host {
-            candidate.address.set_port(self.engine.port_number());
-        }
-        Some(candidate.line())
-    }
-
-    /// Adds an examined candidate of the friend.
-    pub(super) async fn add_candidate(&self, candidate: &Candidate) -> Result<(), SessionError> {
+    /// Both sides are known: our agent may begin, and webrtc's gets its stand-in.
+    async fn meet(&self, friend: Credentials) -> Result<(), SessionError> {
+        self.paths.set_friend(friend);
         let init = webrtc::peer_connection::RTCIceCandidateInit {
-            candidate: candidate.line(),
+            candidate: format!("candidate:1 1 udp 2130706431 {} {} typ host", paths::INSIDE.ip(), paths::INSIDE.port()),
             sdp_mid: None,
             sdp_mline_index: Some(0),
             ..Default::default()
@@ -347,10 +353,7 @@ impl Session {
 
     /// The next happening. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Happening> {
-        match self.backlog.pop_front() {
-            Some(happening) => Some(happening),
-            None => self.happenings.recv().await,
-        }
+        self.happenings.recv().await
     }
 
     /// The certificate that the friend presented; `None` until there is one.
@@ -365,34 +368,9 @@ impl Session {
         self.engine.fingerprint(&self.port.seen_certificate()?)
     }
 
-    /// The chosen candidate pair.
-    pub(super) async fn chosen(&self) -> Option<Chosen> {
-        let transport = self.audio.2.transport().await.ok()??;
-        let pair = transport.ice_transport().get_selected_candidate_pair().await.ok()??;
-        let kind = |typ: webrtc::peer_connection::RTCIceCandidateType| match typ.to_string().as_str() {
-            "srflx" => Kind::ServerReflexive,
-            "prflx" => Kind::PeerReflexive,
-            "relay" => Kind::Relay,
-            _ => Kind::Host,
-        };
-        Some(Chosen {
-            local: kind(pair.local().typ),
-            remote: kind(pair.remote().typ),
-            remote_ip: pair.remote().address.parse().ok()?,
-        })
-    }
-
-    /// Round trip of the chosen pair, measured by its checks.
-    pub(super) async fn round_trip(&self) -> Option<Duration> {
-        let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        report
-            .iter()
-            .filter_map(|entry| match entry {
-                RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair.current_round_trip_time),
-                _ => None,
-            })
-            .find(|seconds| *seconds > 0.0 && *seconds < 60.0)
-            .map(Duration::from_secs_f64)
+    /// The path in use.
+    pub(super) fn chosen(&self) -> Option<Chosen> {
+        self.paths.chosen()
     }
 
     /// Where our audio goes out, once negotiated.
@@ -425,6 +403,11 @@ impl Session {
             tracing::debug!("closing a call's connection: {error}");
         }
     }
+}
+
+fn credentials(sdp: &str) -> Result<Credentials, SessionError> {
+    let value = |name| sdp::attribute(sdp, name).map(str::to_owned).ok_or(SessionError::Own);
+    Ok(Credentials { ufrag: value("ice-ufrag")?, password: value("ice-pwd")? })
 }
 
 async fn out_track(line: &(Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>), mime: &str) -> Option<OutTrack> {

@@ -145,7 +145,14 @@ impl Service {
     fn open_peer(&mut self, call: CallId, polite: bool, participant: u16) {
         let friend = self.calls.get(&call).map(|snapshot| snapshot.friend);
         let loopback = friend.is_some_and(|friend| self.is_on_this_machine(&friend));
-        let mut peer = self.engine.open(engine::PeerConfig { label: short(&call), polite, loopback, participant });
+        let mut peer = self.engine.open(engine::PeerConfig {
+            label: short(&call),
+            polite,
+            loopback,
+            participant,
+            relays: Vec::new(),
+            relay_only: false,
+        });
         self.seats.last_peer += 1;
         let number = self.seats.last_peer;
         let notes = self.notes.clone();
@@ -187,8 +194,8 @@ impl Service {
             }
             engine::PeerEvent::Connected(connected) => {
                 let quality = seat.quality.get_or_insert_default();
-                quality.path = Some(connected.path);
-                quality.candidates = Some(connected.candidates);
+                quality.path = Some(connected.path.path);
+                quality.candidates = Some(connected.path.candidates);
                 call::PeerEvent::Connected
             }
             engine::PeerEvent::Silent => call::PeerEvent::Silent,
@@ -201,7 +208,7 @@ impl Service {
                 tracing::info!("call {}: the seat is empty: {reason}", short(&call));
                 return self.calls_input(Input::SeatLost(call));
             }
-            engine::PeerEvent::Playout { .. } | engine::PeerEvent::Closed => return,
+            engine::PeerEvent::Path(_) | engine::PeerEvent::Playout { .. } | engine::PeerEvent::Closed => return,
             engine::PeerEvent::Stats(quality) => {
                 seat.quality = Some(quality);
                 if let Some(snapshot) = self.calls.get(&call) {

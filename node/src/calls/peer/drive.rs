@@ -1,25 +1,31 @@
-//! The task of a peer: one loop over commands, webrtc's happenings, notes of the media tasks, and a clock.
+//! The task of a peer: one loop over commands, webrtc's happenings, news of paths and relays, notes of the media tasks,
+//! and a clock.
 
 mod negotiate;
+mod ways;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 use twocan_control::{MediaControl, MediaKind, MediaMessage, StreamInfo};
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::measure::Measure;
-use super::{Failure, FailureKind, Flow, Note, PeerCommand, PeerConfig, PeerEvent, Shared};
+use super::{Failure, Flow, Note, PathInfo, PeerCommand, PeerConfig, PeerEvent, Shared};
 use crate::calls::engine::Inner;
+use crate::calls::gather::Known;
 use crate::calls::outbound::{self, Input};
 use crate::calls::seat::{SeatEnd, SeatSink};
 use crate::calls::session::{Happening, Session};
+use crate::calls::slots::Slots;
 use crate::calls::{AUDIO_STREAM, DescriptionKind, Fingerprint, VIDEO_STREAM};
+use crate::relay::RelayedEvent;
 
 /// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
 const TICK: Duration = Duration::from_millis(90);
@@ -29,6 +35,8 @@ const SIGN_OF_LIFE_MS: u64 = 100;
 const SILENCE_MS: u64 = 1500;
 /// A path must be up within this time.
 const SETUP: Duration = Duration::from_secs(10);
+/// A path that has not answered for this long is lost, whatever may still be in the air.
+const LOST: Duration = Duration::from_secs(8);
 /// With the wrong certificate in sight, the handshake is given up after this time.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// Generations ahead of the present one whose candidates are held.
@@ -82,6 +90,10 @@ struct Live {
     verified: Option<Instant>,
     announced: bool,
     lost: bool,
+    /// When the path in use answered last.
+    alive: Instant,
+    /// The friend has told a relayed candidate.
+    friend_has_relay: bool,
     /// Checks have found their way there and back.
     reached: Option<Instant>,
     readers: JoinSet<()>,
@@ -93,24 +105,6 @@ impl Live {
     fn wrong_certificate(&self) -> bool {
         self.remote.is_some() && self.session.seen().is_some_and(|seen| Some(seen) != self.remote)
     }
-
-    /// Why there is no connection.
-    fn set_up_failure(&self) -> Failure {
-        if self.wrong_certificate() {
-            Failure::fingerprint()
-        } else if self.reached.is_some() {
-            Failure::new(
-                FailureKind::Handshake,
-                "the encrypted handshake with the friend did not come to an end; the friend may have refused our \
-                 certificate's fingerprint",
-            )
-        } else {
-            Failure::new(
-                FailureKind::NoPath,
-                "no media path to the friend was found within ten seconds: a firewall or both networks are in the way",
-            )
-        }
-    }
 }
 
 enum Wake {
@@ -119,6 +113,11 @@ enum Wake {
     Stopped,
     Note(Note),
     News,
+    /// The agent uses another path.
+    Path,
+    Relay(u16, RelayedEvent),
+    /// The machine's addresses changed.
+    Known,
     Tick,
 }
 
@@ -138,6 +137,12 @@ pub(super) struct Driver {
     early: BTreeMap<u32, Vec<String>>,
     /// Taken for the present generation.
     taken: usize,
+    /// Own addresses told in the present generation.
+    told: Vec<SocketAddr>,
+    slots: Slots,
+    known: watch::Receiver<Known>,
+    /// The path as told last.
+    path: Option<PathInfo>,
     flow: Flow,
     seats: u64,
     silent: bool,
@@ -160,6 +165,7 @@ impl Driver {
         let (inputs, taken) = mpsc::channel(INPUTS);
         let sender = tokio::spawn(outbound::run(shared.clone(), taken));
         let now = Instant::now();
+        let known = engine.known();
         Self {
             engine,
             config,
@@ -173,6 +179,10 @@ impl Driver {
             generation: 0,
             early: BTreeMap::new(),
             taken: 0,
+            told: Vec::new(),
+            slots: Slots::new(),
+            known,
+            path: None,
             flow: Flow::default(),
             seats: 0,
             silent: false,
@@ -187,6 +197,8 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut clock = tokio::time::interval(TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let relays = std::mem::take(&mut self.config.relays);
+        self.relays(relays).await;
         loop {
             let wake = self.wake(&mut clock).await;
             match wake {
@@ -196,6 +208,9 @@ impl Driver {
                 Wake::Happening(None) | Wake::Stopped => self.stopped().await,
                 Wake::Note(note) => self.note(note).await,
                 Wake::News => self.news().await,
+                Wake::Path => self.path_news().await,
+                Wake::Relay(number, event) => self.relay_news(number, event).await,
+                Wake::Known => self.ways_changed().await,
                 Wake::Tick => self.tick(Instant::now()).await,
             }
         }
@@ -212,15 +227,20 @@ impl Driver {
             return tokio::select! {
                 command = self.commands.recv() => Wake::Command(command),
                 Some(note) = self.notes.recv() => Wake::Note(note),
+                (number, event) = self.slots.news() => Wake::Relay(number, event),
                 _ = clock.tick() => Wake::Tick,
             };
         };
         let meters = live.session.meters.clone();
+        let paths = live.session.paths.clone();
         let mut stopped = live.session.stopped.clone();
         tokio::select! {
             biased;
             command = self.commands.recv() => Wake::Command(command),
             happening = live.session.next() => Wake::Happening(happening),
+            () = paths.news.notified() => Wake::Path,
+            (number, event) = self.slots.news() => Wake::Relay(number, event),
+            Ok(()) = self.known.changed() => Wake::Known,
             _ = stopped.wait_for(|stopped| *stopped) => Wake::Stopped,
             Some(note) = self.notes.recv() => Wake::Note(note),
             () = meters.news.notified() => Wake::News,
@@ -260,6 +280,10 @@ impl Driver {
             },
             PeerCommand::Candidates { generation, list } => {
                 self.candidates(generation, list).await;
+                Ok(())
+            }
+            PeerCommand::Relays(relays) => {
+                self.relays(relays).await;
                 Ok(())
             }
             PeerCommand::Flow(flow) => {
@@ -405,6 +429,7 @@ impl Driver {
         } else if slow {
             self.seat_lost("the client took no media for ten seconds").await;
         }
+        self.relays_tick(now).await;
         if self.live.as_ref().is_some_and(|live| live.since.is_some()) {
             // The news of the path may have come before that of the certificate.
             self.connected().await;
@@ -416,6 +441,11 @@ impl Driver {
             self.path_lost().await;
             return;
         }
+        live.alive = live.session.paths.alive_at().map_or(live.alive, |at| at.max(live.alive));
+        if live.verified.is_some() && now.saturating_duration_since(live.alive) >= LOST {
+            self.path_lost().await;
+        }
+        let Some(live) = &mut self.live else { return };
         if let Some(verified) = live.verified {
             if live.session.meters.idle_out_ms(now) >= SIGN_OF_LIFE_MS {
                 live.session.sign_of_life().await;
@@ -434,7 +464,7 @@ impl Driver {
     async fn numbers(&mut self, now: Instant) {
         let Some(live) = self.live.as_ref().filter(|live| live.verified.is_some()) else { return };
         if self.measure.due(now) {
-            if let Some(rtt) = live.session.round_trip().await {
+            if let Some(rtt) = live.session.chosen().and_then(|chosen| chosen.round_trip) {
                 let us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
                 self.shared.round_trip_us.store(us, Ordering::Relaxed);
             }

@@ -97,7 +97,14 @@ async fn signal(
 
 impl Side {
     fn new(engine: Engine, participant: u16) -> Self {
-        let config = PeerConfig { label: "test".into(), polite: participant == 0, loopback: true, participant };
+        let config = PeerConfig {
+            label: "test".into(),
+            polite: participant == 0,
+            loopback: true,
+            participant,
+            relays: Vec::new(),
+            relay_only: false,
+        };
         let peer = engine.open(config.clone());
         let (tell, events) = mpsc::channel(4096);
         let (wiring, to) = (Arc::new(Wiring::default()), Arc::new(Mutex::new(None)));

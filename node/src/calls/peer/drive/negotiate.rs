@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::task::JoinSet;
-use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
+use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::{AHEAD, Driver, Live, MAX_TRACKS};
 use crate::calls::candidate::{Candidate, Kind};
 use crate::calls::outbound::Input;
-use crate::calls::peer::{Connected, Failure, FailureKind, OfferKind, PeerEvent, path_to};
-use crate::calls::session::{Happening, Session, SessionError};
+use crate::calls::peer::{Connected, Failure, FailureKind, OfferKind, PeerEvent};
+use crate::calls::session::{Happening, Session, SessionConfig, SessionError};
 use crate::calls::{
     AUDIO_STREAM, Description, DescriptionError, DescriptionKind, MAX_CANDIDATES, VIDEO_STREAM, inbound, sdp,
 };
@@ -19,11 +19,16 @@ use crate::calls::{
 impl Driver {
     // ---- descriptions ----
 
-    async fn fresh(&mut self, generation: u32) -> Result<&mut Live, Failure> {
+    async fn fresh(&mut self, generation: u32, offers: bool) -> Result<(), Failure> {
         self.teardown().await;
-        let loopback = self.loopback();
-        let session = Session::new(self.engine.clone(), loopback).await?;
-        Ok(self.live.insert(Live {
+        let config = SessionConfig {
+            offers,
+            loopback: self.loopback(),
+            relay_only: self.config.relay_only,
+            relays: self.slots.relays(),
+        };
+        let session = Session::new(self.engine.clone(), config).await?;
+        self.live = Some(Live {
             session,
             generation,
             offering: false,
@@ -32,13 +37,16 @@ impl Driver {
             verified: None,
             announced: false,
             lost: false,
+            alive: Instant::now(),
+            friend_has_relay: false,
             reached: None,
             readers: JoinSet::new(),
             video: None,
-        }))
+        });
+        Ok(())
     }
 
-    fn loopback(&self) -> bool {
+    pub(super) fn loopback(&self) -> bool {
         self.config.loopback || self.engine.loopback()
     }
 
@@ -46,6 +54,7 @@ impl Driver {
     fn enter(&mut self, generation: u32) {
         self.generation = generation;
         self.taken = 0;
+        self.told.clear();
         self.early.retain(|of, _| *of >= generation);
     }
 
@@ -57,20 +66,22 @@ impl Driver {
         self.enter(generation);
         let restart = kind == OfferKind::Restart && self.live.as_ref().is_some_and(|live| live.remote.is_some());
         if !restart {
-            self.fresh(generation).await?;
+            self.fresh(generation, true).await?;
         }
         let Some(live) = &mut self.live else { return Ok(()) };
-        if live.offering {
-            // An offer that was never answered makes way for this one.
-            live.session.roll_back().await?;
-        }
-        let (sdp, candidates) = live.session.offer(restart).await?;
         (live.generation, live.offering, live.since, live.announced) = (generation, true, None, false);
-        self.local(DescriptionKind::Offer, sdp, candidates).await;
+        let sdp = if restart { live.session.say_again(true)? } else { live.session.offer().await? };
+        self.local(DescriptionKind::Offer, sdp).await;
+        if restart && let Some(live) = &self.live {
+            // What is known already is tried while the offer is on its way.
+            live.session.paths.renew();
+        }
         Ok(())
     }
 
-    async fn local(&self, kind: DescriptionKind, sdp: String, candidates: Vec<String>) {
+    async fn local(&mut self, kind: DescriptionKind, sdp: String) {
+        self.look_around();
+        let candidates = self.untold();
         let Some(live) = &self.live else { return };
         let fingerprint = live.session.own_fingerprint();
         let generation = live.generation;
@@ -103,16 +114,18 @@ impl Driver {
         // never had an answer is simply dropped: that is surer than rolling it back.
         let same = self.live.as_ref().is_some_and(|live| live.remote == Some(fingerprint));
         if !same {
-            self.fresh(generation).await?;
+            self.fresh(generation, false).await?;
         }
         let Some(live) = &mut self.live else { return Ok(()) };
-        if std::mem::take(&mut live.offering) {
-            live.session.roll_back().await?;
-        }
-        let (sdp, candidates) = live.session.answer(examined).await?;
-        (live.generation, live.remote) = (generation, Some(fingerprint));
+        let sdp = if same {
+            live.session.renewed(&examined)?;
+            live.session.say_again(false)?
+        } else {
+            live.session.answer(examined).await?
+        };
+        (live.generation, live.remote, live.offering) = (generation, Some(fingerprint), false);
         self.complete().await;
-        self.local(DescriptionKind::Answer, sdp, candidates).await;
+        self.local(DescriptionKind::Answer, sdp).await;
         self.candidates(generation, description.candidates).await;
         self.release_early().await;
         Ok(())
@@ -129,7 +142,10 @@ impl Driver {
             self.tell(PeerEvent::NeedsRebuild).await;
             return Ok(());
         }
-        live.session.accept(examined).await?;
+        match live.remote {
+            Some(_) => live.session.renewed(&examined)?,
+            None => live.session.accept(examined).await?,
+        }
         (live.offering, live.remote) = (false, Some(fingerprint));
         self.complete().await;
         self.candidates(generation, description.candidates).await;
@@ -172,12 +188,11 @@ impl Driver {
                 break;
             }
             self.taken += 1;
-            let Some(live) = &self.live else { return };
+            let Some(live) = &mut self.live else { return };
             match Candidate::parse(&line).and_then(|candidate| candidate.examine(loopback)) {
                 Ok(candidate) => {
-                    if let Err(error) = live.session.add_candidate(&candidate).await {
-                        tracing::debug!(call = %self.config.label, "a candidate was not taken: {error}");
-                    }
+                    live.friend_has_relay |= candidate.kind == Kind::Relay;
+                    live.session.paths.add_remote(&candidate);
                 }
                 Err(refusal) => tracing::debug!(call = %self.config.label, "a candidate was refused: {refusal}"),
             }
@@ -195,13 +210,6 @@ impl Driver {
     pub(super) async fn happening(&mut self, happening: Happening) {
         let Some(live) = &mut self.live else { return };
         match happening {
-            Happening::Candidate(line) => {
-                if let Some(line) = live.session.rewritten(&line) {
-                    let event = PeerEvent::Candidates { generation: live.generation, list: vec![line] };
-                    self.tell(event).await;
-                }
-            }
-            Happening::Gathered => {}
             Happening::Track(track) => {
                 if live.readers.len() < MAX_TRACKS {
                     let video = track.kind().await == RtpCodecKind::Video;
@@ -216,15 +224,9 @@ impl Driver {
                     }
                 }
             }
-            Happening::Ice(RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) => {
-                live.reached.get_or_insert_with(Instant::now);
-                self.connected().await;
-            }
             Happening::Connection(RTCPeerConnectionState::Connected) => self.connected().await,
-            Happening::Connection(RTCPeerConnectionState::Failed) | Happening::Ice(RTCIceConnectionState::Failed) => {
-                self.path_lost().await;
-            }
-            Happening::Connection(_) | Happening::Ice(_) => {}
+            Happening::Connection(RTCPeerConnectionState::Failed) => self.path_lost().await,
+            Happening::Connection(_) => {}
         }
     }
 
@@ -237,7 +239,10 @@ impl Driver {
             self.fail(Failure::fingerprint()).await;
             return;
         }
-        let Some(chosen) = live.session.chosen().await else { return };
+        // After a renewal only what has answered since counts.
+        if live.session.paths.alive_at().is_none_or(|at| at < since) {
+            return;
+        }
         let first = live.verified.is_none();
         live.verified.get_or_insert_with(Instant::now);
         live.since = None;
@@ -246,22 +251,18 @@ impl Driver {
         if std::mem::replace(&mut live.announced, true) {
             return;
         }
-        let relayed = [chosen.local, chosen.remote].contains(&Kind::Relay);
-        let connected = Connected {
-            generation: live.generation,
-            path: path_to(chosen.remote_ip, relayed),
-            candidates: format!("{}/{}", chosen.local.word(), chosen.remote.word()),
-            took: since.elapsed(),
-        };
-        self.measure.path(connected.path, connected.candidates.clone());
-        tracing::debug!(call = %self.config.label, first, took = ?connected.took, "call path is up");
+        let generation = live.generation;
+        let Some(path) = self.path_info() else { return };
+        self.path_shown(&path);
+        let connected = Connected { generation, path, took: since.elapsed() };
+        tracing::debug!(call = %self.config.label, first, took = ?connected.took, path = %connected.path.candidates, "call path is up");
         self.tell(PeerEvent::Connected(connected)).await;
     }
 
     pub(super) async fn path_lost(&mut self) {
         let Some(live) = &mut self.live else { return };
         if live.verified.is_none() {
-            let failure = live.set_up_failure();
+            let failure = self.set_up_failure();
             self.fail(failure).await;
         } else if !std::mem::replace(&mut live.lost, true) {
             live.since = None;
@@ -273,7 +274,7 @@ impl Driver {
     pub(super) async fn stopped(&mut self) {
         let Some(live) = &self.live else { return };
         let failure = if live.verified.is_none() && live.reached.is_some() {
-            live.set_up_failure()
+            self.set_up_failure()
         } else {
             Failure::new(FailureKind::Engine, "the media engine of the call stopped")
         };
