@@ -1,131 +1,285 @@
 //! The relay server: sockets, TLS connections and the state machine between them. Cheap to clone.
+//!
+//! A packet passes in one go: the socket's task asks the state machine under a lock and sends at once, without another
+//! task in between. Started by the service ([`Server::start`]); everything ends with the last clone.
+
+mod config;
+mod sockets;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use twocan_protocol::identity::RootPublic;
 
+use super::turn::peers::PeerRules;
+use super::turn::quota::{Bounds, Clock};
+use super::turn::server::{Account, Action, Client, Core, Settings, Via, Wrap, data_indication};
+use super::turn::{codec, server as core};
 use super::types::{Credential, Kind, PacketOut, Secret};
+use sockets::{Opener, RelaySocket};
+use tls::Streams;
 
-/// Whom this node relays for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Friends, where this node is publicly reachable.
-    #[default]
-    Auto,
-    /// Nobody. STUN is answered all the same.
-    Off,
-    /// Friends and their partners in a call, whatever reachability tests say.
-    Friends,
-    /// Friends, and with small limits any node that asks.
-    Anyone,
-}
+pub use config::{Limits, Policy, RELAY_PORTS, ServerConfig, Status, Usage};
+pub use tls::ListenError;
 
-/// What the relay gives at most, in total. A friend gets at most a quarter of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Allocations at the same time.
-    pub allocations: u32,
-    /// Bytes per second that are taken in, both directions together.
-    pub bytes_per_second: u64,
-    /// Bytes per day (UTC), both directions together.
-    pub bytes_per_day: u64,
-}
+/// Lifetimes are looked at this often while there is something that can end.
+const TICK: Duration = Duration::from_secs(15);
+/// Random bytes of a user name and of a password.
+const USER_LEN: usize = 16;
+const PASSWORD_LEN: usize = 24;
 
-impl Default for Limits {
-    /// 64 allocations, 20 Mbit/s, 20 GB a day: some ten calls with video, and a tenth of what a small server has.
-    fn default() -> Self {
-        Self { allocations: 64, bytes_per_second: 2_500_000, bytes_per_day: 20_000_000_000 }
+/// The server. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("core", &*self.0.core()).finish_non_exhaustive()
     }
 }
 
-/// How the server is set up.
-#[derive(Clone, Debug)]
-pub struct ServerConfig {
-    /// Addresses of this machine that peers can reach; relayed packets leave from them (the first of each family).
-    pub addresses: Vec<IpAddr>,
-    /// UDP ports for relayed packets.
-    pub ports: RangeInclusive<u16>,
-    /// Whom it serves.
-    pub policy: Policy,
-    /// What it gives.
-    pub limits: Limits,
-    /// Relay to private and loopback addresses, too (laboratories and tests).
-    pub private_peers: bool,
+struct Inner {
+    core: Mutex<Core<Arc<RelaySocket>>>,
+    out: RwLock<Option<PacketOut>>,
+    streams: Streams,
+    opener: Opener,
+    config: Mutex<ServerConfig>,
+    began: Arc<Notify>,
+    ticker: AbortHandle,
 }
 
-/// What one friend uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Who.
-    pub friend: RootPublic,
-    /// Allocations now.
-    pub allocations: u32,
-    /// Bytes relayed in the last second.
-    pub bytes_per_second: u64,
-    /// Bytes relayed since midnight (UTC).
-    pub bytes_today: u64,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
 }
 
-/// How the server is.
-#[derive(Clone, Debug, Default)]
-pub struct Status {
-    /// Whom it serves.
-    pub policy: Policy,
-    /// What it gives.
-    pub limits: Limits,
-    /// By friend.
-    pub usage: Vec<Usage>,
-    /// STUN binding requests answered since the start.
-    pub bindings: u64,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The server. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Server {}
+fn clock() -> Clock {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock { now: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+}
+
+fn settings(config: &ServerConfig) -> Settings {
+    let first = |v4: bool| config.addresses.iter().copied().find(|ip| ip.is_ipv4() == v4);
+    let limits = config.limits;
+    Settings {
+        v4: first(true),
+        v6: first(false),
+        rules: PeerRules { private: config.private_peers, own: config.addresses.clone(), ports: config.ports.clone() },
+        bounds: Bounds {
+            allocations: limits.allocations,
+            bytes_per_second: limits.bytes_per_second,
+            bytes_per_day: limits.bytes_per_day,
+        },
+        friends: config.policy.serves_friends(),
+        guests: config.policy == Policy::Anyone,
+    }
+}
 
 impl Server {
-    /// Makes the server. It answers nothing before [`Self::set_out`]. Must run inside the tokio runtime.
+    /// Makes the server. Nothing leaves through the calls' port before [`Self::set_out`]. Must run inside the tokio
+    /// runtime.
     pub fn start(config: ServerConfig) -> Self {
-        drop(config);
-        Self {}
+        let secret: [u8; 32] = rand::random();
+        let core = Core::new(clock(), settings(&config), &secret);
+        let began = Arc::new(Notify::new());
+        Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+            core: Mutex::new(core),
+            out: RwLock::new(None),
+            streams: Streams::default(),
+            opener: Opener::new(inner.clone(), config.ports.clone()),
+            config: Mutex::new(config),
+            ticker: tokio::spawn(tick(inner.clone(), began.clone())).abort_handle(),
+            began,
+        }))
     }
 
     /// How datagrams leave through the calls' port. The mux gives it; it should not hold the mux alive (`Weak`).
     pub fn set_out(&self, out: PacketOut) {
-        drop(out);
+        *self.0.out.write().unwrap_or_else(PoisonError::into_inner) = Some(out);
     }
 
-    /// Whether there is an allocation made from this address.
+    /// Whether there is an allocation made from this address over UDP.
     pub fn knows(&self, from: SocketAddr) -> bool {
-        let _ = from;
-        false
+        self.0.core().knows(&Client { from, via: Via::Udp })
     }
 
     /// A packet that belongs to no call: STUN and TURN requests from anyone, and packets from whom [`Self::knows`].
     /// Answers through `out`.
     pub fn input(&self, from: SocketAddr, packet: &[u8]) {
-        let _ = (from, packet);
+        if codec::may_be_turn(packet) {
+            self.0.input(Client { from, via: Via::Udp }, packet);
+        }
     }
 
-    /// A new credential for a friend or the friend's partner.
-    pub fn issue(&self, friend: RootPublic, kind: Kind) -> Credential {
-        let _ = (friend, kind);
-        Credential { user: String::new(), password: Secret::new(""), expires_ms: 0 }
+    /// A new credential for a friend, or for the friend's partner in a call. `None` if friends are not served, or too
+    /// many credentials of this friend are in use.
+    pub fn issue(&self, friend: RootPublic, kind: Kind) -> Option<Credential> {
+        // Both count as the friend's use; the kind is in the name only for the log.
+        self.0.issue(
+            Account::Friend(friend),
+            match kind {
+                Kind::Own => "o",
+                Kind::Partner => "p",
+            },
+        )
     }
 
-    /// Ends all credentials and allocations of a friend.
+    /// A new credential for a node that is no friend, where the policy is [`Policy::Anyone`].
+    pub fn issue_guest(&self, guest: RootPublic) -> Option<Credential> {
+        self.0.issue(Account::Guest(guest), "g")
+    }
+
+    /// Ends all credentials and allocations of a friend or guest.
     pub fn revoke(&self, friend: &RootPublic) {
-        let _ = friend;
+        let mut core = self.0.core();
+        core.revoke(Account::Friend(*friend));
+        core.revoke(Account::Guest(*friend));
     }
 
-    /// Changes whom it serves. [`Policy::Off`] ends what there is.
+    /// Changes whom it serves. What is not served any more ends.
     pub fn set_policy(&self, policy: Policy) {
-        let _ = policy;
+        self.change(|config| config.policy = policy);
+    }
+
+    /// Changes the addresses that relayed packets leave from; allocations on others end.
+    pub fn set_addresses(&self, addresses: Vec<IpAddr>) {
+        self.change(|config| config.addresses = addresses);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ServerConfig)) {
+        let settings = {
+            let mut config = lock(&self.0.config);
+            change(&mut config);
+            settings(&config)
+        };
+        self.0.core().set_settings(settings);
     }
 
     /// How it is.
     pub fn status(&self) -> Status {
-        Status::default()
+        let clock = clock();
+        let mut core = self.0.core();
+        let usage = core.uses(clock).into_iter().map(|used| Usage {
+            friend: match used.account {
+                Account::Friend(root) | Account::Guest(root) => root,
+            },
+            guest: matches!(used.account, Account::Guest(_)),
+            allocations: used.allocations,
+            bytes_per_second: used.bytes_per_second,
+            bytes_today: used.bytes_today,
+        });
+        let usage = usage.collect();
+        let (allocations, bytes_per_second, bytes_today) = core.total(clock);
+        let counters = core.counters();
+        drop(core);
+        let config = lock(&self.0.config);
+        Status {
+            policy: config.policy,
+            limits: config.limits,
+            usage,
+            allocations,
+            bytes_per_second,
+            bytes_today,
+            tls_connections: self.0.streams.count(),
+            bindings: counters.bindings,
+            unauthorized: counters.unauthorized,
+            over_quota: counters.over_quota,
+            unpermitted: counters.unpermitted,
+        }
     }
+}
+
+impl Inner {
+    fn core(&self) -> MutexGuard<'_, Core<Arc<RelaySocket>>> {
+        lock(&self.core)
+    }
+
+    fn issue(&self, account: Account, kind: &str) -> Option<Credential> {
+        let user = format!("{kind}{}", hex(&rand::random::<[u8; USER_LEN]>()));
+        let password = hex(&rand::random::<[u8; PASSWORD_LEN]>());
+        let clock = clock();
+        if !self.core().issue(clock, account, user.clone(), &password) {
+            return None;
+        }
+        self.began.notify_one();
+        let life = u64::try_from(core::CREDENTIAL_LIFE.as_millis()).unwrap_or(u64::MAX);
+        Some(Credential { user, password: Secret::new(password), expires_ms: clock.unix_ms.saturating_add(life) })
+    }
+
+    /// A packet of a client.
+    fn input(&self, client: Client, packet: &[u8]) {
+        let action = self.core().handle(clock(), client, packet, &mut self.opener.clone());
+        match action {
+            Action::Nothing => {}
+            Action::Reply(reply) => {
+                self.to_client(&client, &reply);
+                self.began.notify_one();
+            }
+            Action::Relay { socket, peer, payload } => socket.send(peer, payload),
+        }
+    }
+
+    fn to_client(&self, client: &Client, packet: &[u8]) {
+        match client.via {
+            Via::Udp => {
+                let out = self.out.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(out) = &*out {
+                    out(client.from, packet);
+                }
+            }
+            Via::Stream(number) => self.streams.send(number, packet),
+        }
+    }
+
+    /// A packet of a peer. It lies in `buffer` behind room for the header of ChannelData.
+    fn from_peer(&self, client: &Client, allocation: u64, peer: SocketAddr, buffer: &mut [u8]) {
+        let length = buffer.len() - codec::CHANNEL_HEADER;
+        let wrap = self.core().from_peer(clock(), client, allocation, peer, length);
+        match wrap {
+            Some(Wrap::Channel(number)) => {
+                buffer[..codec::CHANNEL_HEADER].copy_from_slice(&codec::channel_header(number, length));
+                self.to_client(client, buffer);
+            }
+            Some(Wrap::Indication) => {
+                let indication =
+                    data_indication(Vec::with_capacity(length + 64), peer, &buffer[codec::CHANNEL_HEADER..]);
+                self.to_client(client, &indication);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Ends what has run out. Sleeps while there is nothing that can.
+async fn tick(inner: Weak<Inner>, began: Arc<Notify>) {
+    loop {
+        began.notified().await;
+        loop {
+            tokio::time::sleep(TICK).await;
+            let Some(inner) = inner.upgrade() else { return };
+            let mut core = inner.core();
+            core.handle_timeout(clock());
+            if core.poll_timeout().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

@@ -1,0 +1,424 @@
+//! Relays among friends: offers, credentials, and the relays of a call (`specs/08-relay.md`).
+//!
+//! Where this node can serve it says so to friends when a link comes up, and when something changes. Of every friend
+//! that offers, one unused credential (with one for the partner of the call to come) is kept ready, so that a call need
+//! not wait for it. A call takes those that are ready; its partner gets the partner's halves in `call.relays`.
+
+mod own;
+mod view;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use twocan_protocol::identity::RootPublic;
+use twocan_protocol::limits::RELAYS_PER_CALL_MAX;
+use twocan_protocol::link;
+use twocan_protocol::wire::{
+    CallId, CallRelay, Credential, Endpoint, List, Message, Offer, RelayGrant, RelayMessage, RelayRefusal, Word,
+};
+
+use super::{Service, unix_ms};
+use crate::calls as engine;
+use crate::relay::{self, Access, Kind, Owner, Secret};
+
+pub(super) use own::Own;
+
+/// An unused credential is renewed when it has less than this left.
+const RENEW_BEFORE: Duration = Duration::from_secs(600);
+/// A question without answer is asked again after this, and a refusal is not doubted earlier.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// Calls whose relays are remembered: as many as can run.
+const CALLS: usize = 64;
+/// Longest life of a credential that is believed.
+const LIFETIME_MAX: u32 = 24 * 3600;
+
+/// A credential that waits for a call, with its other half.
+struct Ready {
+    own: Access,
+    partner: CallRelay,
+    expires: Instant,
+}
+
+/// A friend's relay.
+#[derive(Default)]
+struct Remote {
+    offer: Offer,
+    ready: Option<Ready>,
+    /// The question under way, or the last one.
+    asked: Option<(u64, Instant)>,
+    /// Counts the starts of the friend's node as far as we saw them: credentials do not outlive it.
+    generation: u64,
+}
+
+/// A relay that a call took.
+struct Taken {
+    owner: RootPublic,
+    generation: u64,
+    own: Access,
+    partner: CallRelay,
+    /// When the partner's half runs out.
+    expires: Instant,
+}
+
+/// The relays of one call.
+struct OfCall {
+    friend: RootPublic,
+    participant: Option<u16>,
+    taken: Vec<Taken>,
+    /// From the partner.
+    brought: Vec<Access>,
+}
+
+/// What the service knows of relays.
+pub(super) struct Relays {
+    pub(super) own: Own,
+    remote: BTreeMap<RootPublic, Remote>,
+    calls: BTreeMap<CallId, OfCall>,
+}
+
+impl Relays {
+    pub(super) fn new(own: Own) -> Self {
+        Self { own, remote: BTreeMap::new(), calls: BTreeMap::new() }
+    }
+
+    /// When something is due next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let remotes = self.remote.values().filter(|remote| !remote.offer.is_empty() && remote.generation > 0);
+        remotes.filter_map(Remote::ask_at).min()
+    }
+}
+
+impl Remote {
+    /// When to ask for a credential; `None` while there is no way to.
+    fn ask_at(&self) -> Option<Instant> {
+        if self.offer.udp.as_slice().is_empty() && self.offer.tls.as_slice().is_empty() {
+            return None;
+        }
+        let wanted = self.ready.as_ref().map(|ready| ready.expires.checked_sub(RENEW_BEFORE).unwrap_or(ready.expires));
+        let again = self.asked.map(|(_, at)| at + ASK_AGAIN);
+        match (wanted, again) {
+            (Some(wanted), Some(again)) => Some(wanted.max(again)),
+            (Some(wanted), None) => Some(wanted),
+            (None, Some(again)) => Some(again),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Service {
+    /// A friend's link is up: the offer goes first, then a question if it has offered before.
+    pub(super) fn relay_link_up(&mut self, root: RootPublic, restarted: bool) {
+        self.relays.own.forget_told(&root);
+        self.offer_to(root);
+        if let Some(remote) = self.relays.remote.get_mut(&root) {
+            if restarted {
+                remote.generation += 1;
+                remote.ready = None;
+            }
+            remote.asked = None;
+            self.ask_relay(root);
+        }
+    }
+
+    /// Tells a friend what is offered, if that is something else than was told last.
+    pub(super) fn offer_to(&mut self, root: RootPublic) {
+        let up = self.sessions.get(&root).is_some_and(|linked| linked.view.is_some());
+        if !up || !self.book.is_friend(&root) {
+            return;
+        }
+        // Whom the address is hidden from is told of no relay that stands at it.
+        let offer = if self.book.hides(&root) { Offer::default() } else { self.relays.own.offer().clone() };
+        if self.relays.own.tell(&root, &offer) {
+            self.relay_send(root, RelayMessage::Offer(offer));
+        }
+    }
+
+    fn relay_send(&mut self, root: RootPublic, message: RelayMessage) {
+        self.session_input(root, link::Input::SendNow(Message::Relay(message)));
+    }
+
+    /// What a friend says about relays.
+    pub(super) fn relay_received(&mut self, root: RootPublic, message: RelayMessage) {
+        if !self.book.is_friend(&root) {
+            return;
+        }
+        match message {
+            RelayMessage::Offer(offer) => self.offered(root, offer),
+            RelayMessage::Ask { id } => {
+                let answer = self.answer_ask(root, id);
+                self.relay_send(root, answer);
+            }
+            RelayMessage::Grant(grant) => self.granted_relay(root, grant),
+            RelayMessage::Refuse { id, reason } => {
+                if self.relays.remote.get(&root).and_then(|remote| remote.asked).is_some_and(|(asked, _)| asked == id) {
+                    tracing::info!("{} refuses a relay credential: {}", root.short(), reason.word());
+                }
+            }
+            RelayMessage::Call { call, relays, .. } => self.brought(root, call, relays.into_vec()),
+        }
+    }
+
+    fn offered(&mut self, root: RootPublic, offer: Offer) {
+        if self.book.hides(&root) && offer.is_empty() {
+            self.relays.remote.remove(&root);
+        } else {
+            let remote = self.relays.remote.entry(root).or_default();
+            if remote.offer == offer {
+                return self.ask_relay(root);
+            }
+            // Credentials are for the addresses that were offered with them.
+            remote.ready = None;
+            remote.asked = None;
+            remote.generation += 1;
+            remote.offer = offer;
+        }
+        self.use_offers();
+        self.ask_relay(root);
+    }
+
+    /// Tells swarm and media port where friends' relays are.
+    fn use_offers(&self) {
+        let offers = || self.relays.remote.values().map(|remote| &remote.offer);
+        let circuits = offers().flat_map(|offer| offer.circuits.as_slice()).map(|text| text.as_str().to_owned());
+        let swarm = self.swarm.clone();
+        let circuits: Vec<String> = circuits.collect();
+        tokio::spawn(async move { swarm.prefer_relays(circuits).await });
+        self.engine.set_stun_servers(offers().flat_map(|offer| addresses(offer.udp.as_slice())).collect());
+    }
+
+    /// Asks for a credential, unless one is ready, or a question is under way.
+    fn ask_relay(&mut self, root: RootPublic) {
+        let up = self.sessions.get(&root).is_some_and(|linked| linked.view.is_some());
+        let Some(remote) = self.relays.remote.get_mut(&root) else { return };
+        let now = Instant::now();
+        let useful = !remote.offer.udp.as_slice().is_empty() || !remote.offer.tls.as_slice().is_empty();
+        let due = match (&remote.ready, remote.asked) {
+            (None, None) => true,
+            _ => remote.ask_at().is_some_and(|at| at <= now),
+        };
+        if !up || !useful || !due {
+            return;
+        }
+        let id: u64 = rand::random();
+        remote.asked = Some((id, now));
+        self.relay_send(root, RelayMessage::Ask { id });
+    }
+
+    /// Renews credentials that run out.
+    pub(super) fn relay_timeouts(&mut self, now: Instant) {
+        let roots: Vec<RootPublic> = self.relays.remote.keys().copied().collect();
+        for root in roots {
+            if let Some(remote) = self.relays.remote.get_mut(&root) {
+                if remote.ready.as_ref().is_some_and(|ready| ready.expires <= now) {
+                    remote.ready = None;
+                }
+                let up = self.sessions.get(&root).is_some_and(|linked| linked.view.is_some());
+                if !up && remote.ask_at().is_some_and(|at| at <= now) {
+                    // Nobody to ask: the next link asks anew.
+                    remote.asked = Some((0, now));
+                }
+            }
+            self.ask_relay(root);
+        }
+    }
+
+    /// Answers a friend who asks for a credential.
+    fn answer_ask(&mut self, root: RootPublic, id: u64) -> RelayMessage {
+        if self.book.hides(&root) || self.relays.own.offer().is_empty() {
+            return RelayMessage::Refuse { id, reason: RelayRefusal::Off };
+        }
+        let server = &self.relays.own.server;
+        let pair = server.issue(root, Kind::Own).zip(server.issue(root, Kind::Partner));
+        let grant = pair.and_then(|(own, partner)| {
+            let lifetime = own.expires_ms.min(partner.expires_ms).saturating_sub(unix_ms()) / 1000;
+            Some(RelayGrant {
+                id,
+                own: credential(&own)?,
+                partner: credential(&partner)?,
+                lifetime: u32::try_from(lifetime).ok()?,
+            })
+        });
+        grant.map_or(RelayMessage::Refuse { id, reason: RelayRefusal::Busy }, RelayMessage::Grant)
+    }
+
+    fn granted_relay(&mut self, root: RootPublic, grant: RelayGrant) {
+        let Some(remote) = self.relays.remote.get_mut(&root) else { return };
+        if remote.asked.is_none_or(|(id, _)| id != grant.id) {
+            return;
+        }
+        let lifetime = grant.lifetime.min(LIFETIME_MAX);
+        let life = Duration::from_secs(lifetime.into());
+        let offer = &remote.offer;
+        let own = Access {
+            owner: Owner::Friend(root),
+            udp: addresses(offer.udp.as_slice()),
+            tls: addresses(offer.tls.as_slice()),
+            certificate: offer.certificate,
+            user: grant.own.user.reveal().to_owned(),
+            password: Secret::new(grant.own.password.reveal()),
+            expires_ms: unix_ms().saturating_add(u64::from(lifetime) * 1000),
+        };
+        let partner = CallRelay {
+            udp: offer.udp.clone(),
+            tls: offer.tls.clone(),
+            certificate: offer.certificate,
+            user: grant.partner.user,
+            password: grant.partner.password,
+            lifetime,
+        };
+        remote.ready = Some(Ready { own, partner, expires: Instant::now() + life });
+        // Calls that run without this relay get it, too.
+        let calls: Vec<CallId> = self.relays.calls.keys().copied().collect();
+        for call in calls {
+            self.add_relays(call);
+        }
+    }
+
+    /// The relays for a call's peer: those that friends offer, and those that the partner brought.
+    pub(super) fn call_relays(&mut self, call: CallId, friend: RootPublic) -> Vec<Access> {
+        if self.relays.calls.len() >= CALLS && !self.relays.calls.contains_key(&call) {
+            return Vec::new();
+        }
+        let hides = self.book.hides(&friend);
+        self.take_relays(call, friend);
+        let Some(of) = self.relays.calls.get(&call) else { return Vec::new() };
+        let own = of.taken.iter().map(|taken| taken.own.clone());
+        let brought = of.brought.iter().filter(|_| !hides).cloned();
+        own.chain(brought).collect()
+    }
+
+    /// Gives a call the credentials that are ready and that it has not; `true` if there were any.
+    fn take_relays(&mut self, call: CallId, friend: RootPublic) -> bool {
+        let fresh = || OfCall { friend, participant: None, taken: Vec::new(), brought: Vec::new() };
+        let hidden = self.book.hides(&friend);
+        // The nearest first; a relay of a friend without a link at present comes last.
+        let mut owners: Vec<(u64, RootPublic)> = self
+            .relays
+            .remote
+            .iter()
+            .filter(|(root, remote)| remote.ready.is_some() && !(hidden && **root == friend))
+            .filter(|(root, _)| !self.book.hides(root))
+            .map(|(root, _)| {
+                let view = self.sessions.get(root).and_then(|linked| linked.view.as_ref());
+                let rtt = view.map_or(f64::MAX, |view| view.rtt_ms.unwrap_or(1000.0));
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank, and never negative")]
+                let rank = (rtt * 1000.0) as u64;
+                (rank, *root)
+            })
+            .collect();
+        owners.sort();
+        let now = Instant::now();
+        let mut any = false;
+        for (_, root) in owners {
+            let of = self.relays.calls.entry(call).or_insert_with(fresh);
+            let Some(remote) = self.relays.remote.get_mut(&root) else { continue };
+            let known = of.taken.iter().any(|taken| taken.owner == root && taken.generation == remote.generation);
+            if known || remote.ready.as_ref().is_none_or(|ready| ready.expires <= now) {
+                continue;
+            }
+            of.taken.retain(|taken| taken.owner != root);
+            if of.taken.len() >= RELAYS_PER_CALL_MAX {
+                break;
+            }
+            if let Some(Ready { own, partner, expires }) = remote.ready.take() {
+                of.taken.push(Taken { owner: root, generation: remote.generation, own, partner, expires });
+                any = true;
+            }
+            // The next call needs another.
+            remote.asked = None;
+            self.ask_relay(root);
+        }
+        self.relays.calls.entry(call).or_insert_with(fresh);
+        any
+    }
+
+    /// Hands relays that came later to a call that runs, and to its partner.
+    fn add_relays(&mut self, call: CallId) {
+        let Some((friend, participant)) = self.relays.calls.get(&call).map(|of| (of.friend, of.participant)) else {
+            return;
+        };
+        if !self.take_relays(call, friend) {
+            return;
+        }
+        let access = self.call_relays(call, friend);
+        self.give_peer(call, access);
+        if let Some(participant) = participant {
+            self.tell_relays(friend, call, participant);
+        }
+    }
+
+    fn give_peer(&mut self, call: CallId, access: Vec<Access>) {
+        self.command_peer(call, engine::PeerCommand::Relays(access));
+    }
+
+    /// Tells the partner of a call its halves of the credentials. Goes right behind an invite or offer, and right before
+    /// an answer, so that they are there when candidates are gathered.
+    pub(super) fn tell_relays(&mut self, friend: RootPublic, call: CallId, participant: u16) {
+        let hidden = self.book.hides(&friend);
+        let Some(of) = self.relays.calls.get_mut(&call) else { return };
+        of.participant = Some(participant);
+        let now = Instant::now();
+        // A relay of the partner's own is known there, and needs no second credential.
+        let live = of.taken.iter().filter(|taken| taken.expires > now && taken.owner != friend && !hidden);
+        let relays: Vec<CallRelay> = live
+            .map(|taken| {
+                let left = taken.expires.saturating_duration_since(now).as_secs();
+                CallRelay { lifetime: u32::try_from(left).unwrap_or(u32::MAX), ..taken.partner.clone() }
+            })
+            .collect();
+        if relays.is_empty() {
+            return;
+        }
+        let message = RelayMessage::Call { call, participant, relays: List::first_of(relays) };
+        self.session_input(friend, link::Input::Send(Message::Relay(message)));
+    }
+
+    /// Relays that the partner brings to a call.
+    fn brought(&mut self, root: RootPublic, call: CallId, relays: Vec<CallRelay>) {
+        // Who hides an address goes through friends' relays only: the partner's could be the partner's own.
+        let mine = self.calls.get(&call).is_some_and(|snapshot| snapshot.friend == root);
+        if !mine || self.book.hides(&root) || self.relays.calls.len() >= CALLS {
+            return;
+        }
+        let fresh = || OfCall { friend: root, participant: None, taken: Vec::new(), brought: Vec::new() };
+        let of = self.relays.calls.entry(call).or_insert_with(fresh);
+        of.brought = relays.into_iter().map(access_of).collect();
+        let brought = of.brought.clone();
+        self.give_peer(call, brought);
+    }
+
+    /// A call is over.
+    pub(super) fn relay_call_over(&mut self, call: &CallId) {
+        self.relays.calls.remove(call);
+    }
+
+    /// A friend is one no more.
+    pub(super) fn relay_friend_gone(&mut self, root: &RootPublic) {
+        self.relays.own.server.revoke(root);
+        self.relays.own.forget_told(root);
+        if self.relays.remote.remove(root).is_some() {
+            self.use_offers();
+        }
+    }
+}
+
+fn addresses(endpoints: &[Endpoint]) -> Vec<std::net::SocketAddr> {
+    endpoints.iter().filter_map(Endpoint::address).collect()
+}
+
+fn credential(of: &relay::Credential) -> Option<Credential> {
+    Some(Credential { user: Word::new(of.user.as_str())?, password: Word::new(of.password.reveal())? })
+}
+
+fn access_of(relay: CallRelay) -> Access {
+    let lifetime = u64::from(relay.lifetime.min(LIFETIME_MAX)) * 1000;
+    Access {
+        owner: Owner::Partner,
+        udp: addresses(relay.udp.as_slice()),
+        tls: addresses(relay.tls.as_slice()),
+        certificate: relay.certificate,
+        user: relay.user.reveal().to_owned(),
+        password: Secret::new(relay.password.reveal()),
+        expires_ms: unix_ms().saturating_add(lifetime),
+    }
+}
