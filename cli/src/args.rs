@@ -109,6 +109,12 @@ pub enum Command {
         #[arg(long)]
         off: bool,
     },
+    /// What my node relays for friends, and friends for me; or set for whom
+    Relay {
+        /// Show, or set
+        #[arg(default_value = "status")]
+        action: RelayAction,
+    },
     /// End a friendship, or withdraw a request
     Remove {
         /// Who
@@ -226,6 +232,21 @@ pub enum Availability {
     Dnd,
     /// Friends see you as offline
     Invisible,
+}
+
+/// What to do about relaying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RelayAction {
+    /// Who relays how much, now and today
+    Status,
+    /// Relay for nobody
+    Off,
+    /// Relay for friends, and for whom they call
+    Friends,
+    /// Relay for friends, and with small limits for any node that asks
+    Anyone,
+    /// Relay for friends where the internet can reach this node
+    Auto,
 }
 
 /// On or off.

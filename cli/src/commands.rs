@@ -9,6 +9,7 @@ pub mod help;
 pub mod identity;
 pub mod listen;
 pub mod node;
+pub mod relay;
 pub mod requests;
 pub mod talk;
 
@@ -61,6 +62,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Rename { who, name } => friends::rename(node, &who, name, out).await,
         Command::Verify { who, yes, undo } => friends::verify(node, &who, yes, undo, out).await,
         Command::Hide { who, all, off } => friends::hide(node, who.as_deref(), all, !off, out).await,
+        Command::Relay { action } => relay::relay(node, action, out).await,
         Command::Remove { who } => friends::remove(node, &who, out).await,
         Command::Lookup { whom } => friends::lookup(node, whom, out).await,
         Command::Requests => requests::requests(node, out).await,

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod friend;
 pub mod node;
+pub mod relay;
 pub mod table;
 pub mod time;
 

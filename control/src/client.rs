@@ -174,6 +174,14 @@ impl Handle for Client {
         media::open(&self.wire, id, seat).await
     }
 
+    async fn relay(&self) -> Result<RelayStatus> {
+        self.wire.get("/v1/relay", QUICK).await
+    }
+
+    async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus> {
+        self.wire.ask(Method::PUT, "/v1/relay", &set, QUICK).await
+    }
+
     async fn lookup(&self, request: LookupRequest) -> Result<Lookup> {
         self.wire.ask(Method::POST, "/v1/lookup", &request, SLOW).await
     }

@@ -94,6 +94,11 @@ pub trait Handle: Clone + Send + Sync + 'static {
     /// Opens the media of a seat. `GET /v1/calls/{id}/media?seat=…` (WebSocket)
     fn media(&self, id: &str, seat: &SeatToken) -> impl Future<Output = Result<MediaChannel>> + Send;
 
+    /// How relaying is. `GET /v1/relay`
+    fn relay(&self) -> impl Future<Output = Result<RelayStatus>> + Send;
+    /// Sets whom this node relays for. `PUT /v1/relay`
+    fn set_relay(&self, set: SetRelay) -> impl Future<Output = Result<RelayStatus>> + Send;
+
     /// Looks a slot up afresh. `POST /v1/lookup`
     fn lookup(&self, request: LookupRequest) -> impl Future<Output = Result<Lookup>> + Send;
     /// Examines the node. `GET /v1/doctor`

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod media;
 pub mod node;
 pub mod paths;
+pub mod relay;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod validate;
@@ -38,6 +39,7 @@ pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
 pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
 pub use node::{Check, Doctor, Health, Lookup, LookupRequest, Report, Status, Timings};
+pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
 pub use validate::Validate;
 
 /// Version of this API, in every path (`/v1/…`) and in [`Status`].

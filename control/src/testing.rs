@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::limits::MEDIA_QUEUE;
 use crate::*;
 
-pub use samples::{PHRASE, sample_address, sample_call, sample_friend, sample_id};
+pub use samples::{PHRASE, sample_address, sample_call, sample_friend, sample_id, sample_relay};
 
 /// Events that wait for one follower before it is dropped.
 pub const EVENT_QUEUE: usize = 256;
@@ -37,6 +37,7 @@ struct State {
     friends: Vec<Friend>,
     requests: Vec<Request>,
     privacy: Privacy,
+    relay: RelayPolicy,
     blocked: Vec<FriendId>,
     calls: Vec<Call>,
     seats: HashMap<CallId, SeatToken>,

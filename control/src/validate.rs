@@ -52,6 +52,12 @@ impl Validate for Profile {
     }
 }
 
+impl Validate for SetRelay {
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl Validate for Passphrase {
     fn validate(&self) -> Result<()> {
         bounded("the passphrase", self.passphrase.len(), MAX_PASSPHRASE, "bytes")

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::relay::{Limits, Proxy, RELAY_PORTS, Secret};
+
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,8 @@ pub struct Config {
     pub media: Media,
     /// Calls.
     pub calls: Calls,
+    /// Relaying for others.
+    pub relay: Relay,
 }
 
 /// Finding and being found.
@@ -68,6 +72,9 @@ pub struct Network {
     pub port_mapping: bool,
     /// Whether to carry circuits (links of nodes that cannot reach each other) for others.
     pub relay_server: DhtServer,
+    /// HTTP proxy for TCP connections to relays, `http://[user:password@]host:port`; "" for none. Without this key
+    /// the environment's `https_proxy` holds.
+    pub proxy: Option<Secret>,
 }
 
 impl Default for Network {
@@ -81,6 +88,7 @@ impl Default for Network {
             dht_server: DhtServer::Auto,
             port_mapping: true,
             relay_server: DhtServer::Auto,
+            proxy: None,
         }
     }
 }
@@ -96,6 +104,57 @@ pub enum DhtServer {
     On,
     /// Never.
     Off,
+}
+
+/// Relaying for others.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relay {
+    /// For whom. What was chosen with `twocan relay` goes before this.
+    pub serve: RelayServe,
+    /// Allocations at the same time, in total (0 to 512). A call takes one or two.
+    pub allocations: u32,
+    /// Bytes per second in total, both directions together (50 000 or more).
+    pub bytes_per_second: u64,
+    /// Bytes per day (UTC) in total, both directions together.
+    pub bytes_per_day: u64,
+    /// TCP port of TLS; 0: none. Without this key 443 if it can be had, else the number of the calls' port.
+    pub tls_port: Option<u16>,
+    /// First and last UDP port for relayed packets (1024 or higher, 64 ports or more).
+    pub ports: [u16; 2],
+    /// Relay to private and loopback addresses, too, and offer them. For laboratories: it opens this node's own network
+    /// to friends.
+    pub private_peers: bool,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            serve: RelayServe::Auto,
+            allocations: limits.allocations,
+            bytes_per_second: limits.bytes_per_second,
+            bytes_per_day: limits.bytes_per_day,
+            tls_port: None,
+            ports: [*RELAY_PORTS.start(), *RELAY_PORTS.end()],
+            private_peers: false,
+        }
+    }
+}
+
+/// For whom to relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayServe {
+    /// For friends, where the internet can reach this node.
+    #[default]
+    Auto,
+    /// For nobody.
+    Off,
+    /// For friends, whatever the tests of reachability say.
+    Friends,
+    /// For friends, and with small limits for any node that asks.
+    Anyone,
 }
 
 /// Media of calls.
@@ -154,6 +213,18 @@ impl Config {
         };
         range((5..=600).contains(&config.calls.grace_s), "calls.grace_s", "5 to 600 seconds")?;
         range(config.network.listen.len() <= 16, "network.listen", "at most 16 addresses")?;
+        let relay = &config.relay;
+        range(relay.allocations <= 512, "relay.allocations", "0 to 512")?;
+        range(relay.bytes_per_second >= 50_000, "relay.bytes_per_second", "50000 or more")?;
+        let [first, last] = relay.ports;
+        range(
+            first >= 1024 && last.saturating_sub(first) >= 63,
+            "relay.ports",
+            "[first, last], 1024 or higher, 64 ports",
+        )?;
+        let proxy = config.network.proxy.as_ref().map(Secret::reveal).filter(|text| !text.is_empty());
+        let proxy = proxy.is_none_or(|text| Proxy::parse(text).is_ok());
+        range(proxy, "network.proxy", "http://host:port or http://user:password@host:port")?;
         range(config.network.bootstrap.len() <= 64, "network.bootstrap", "at most 64 addresses")?;
         Ok(config)
     }

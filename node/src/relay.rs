@@ -7,6 +7,7 @@
 //! `turn` holds the rules without I/O; `server` and `relayed` move packets between them, sockets, and the port of the
 //! calls; `stream` is TURN on TCP, for both.
 
+mod carried;
 mod certificate;
 mod relayed;
 mod server;
@@ -16,7 +17,12 @@ mod tests;
 mod turn;
 mod types;
 
+pub use carried::{Carried, CarriedUse};
 pub use certificate::{CertificateError, Identity};
 pub use relayed::{Family, Proxy, ProxyError, Relayed, RelayedCounts, RelayedEvent, Way};
-pub use server::{Limits, ListenError, Policy, RELAY_PORTS, Server, ServerConfig, Status, Usage};
+pub use server::{
+    HTTPS, Limits, ListenError, Policy, RELAY_PORTS, Server, ServerConfig, Status, TlsPort, Usage, open_tls,
+    source_addresses,
+};
+pub use turn::peers::is_public;
 pub use types::{Access, Credential, Kind, Owner, PacketOut, Secret};

@@ -25,7 +25,7 @@ use crate::portmap::{self, Portmap};
 use crate::rendezvous::Rendezvous;
 use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
 use crate::store::{self, Vault};
-use crate::{links, netwatch, swarm};
+use crate::{links, netwatch, relay, swarm};
 
 /// How long a passphrase attempt that failed makes the next one wait.
 const WRONG_PASSPHRASE_PAUSE: Duration = Duration::from_millis(500);
@@ -147,6 +147,7 @@ impl Up<'_> {
             notices.push(format!("UDP port {busy} is in use; calls use port {} instead.", engine.port()));
         }
         let portmap = start_portmap(&self.config, &keys);
+        let relay = start_relay(&self.config);
         let device = DeviceKey::from_secret(&keys.device.secret());
         let identity = links::Identity { device, certificate: keys.certificate, boot };
         let unlocked = self.emitter.clone();
@@ -164,6 +165,7 @@ impl Up<'_> {
             network: netwatch::start(),
             engine,
             portmap,
+            relay,
             emitter: self.emitter,
             notices,
             api_ms: self.api_ms,
@@ -262,7 +264,7 @@ async fn start_engine(config: &Config, ports: Ports) -> Result<Engine, EngineErr
 }
 
 /// Nodes that listen on loopback alone are on one machine, as in the demo and in tests.
-fn loopback_alone(config: &Config) -> bool {
+pub(crate) fn loopback_alone(config: &Config) -> bool {
     config.network.listen.iter().all(|address| address.contains("/127.0.0.1/") || address.contains("/::1/"))
 }
 
@@ -273,6 +275,22 @@ fn start_portmap(config: &Config, keys: &Keys) -> Portmap {
     }
     let secret = StoreKey::from_secret(keys.store.secret()).index(b"twocan port mapping", b"nonce");
     Portmap::start(portmap::Config::of_this_machine(secret))
+}
+
+/// The packet relay. It serves nobody until the service knows where it can be reached; STUN it answers at once.
+fn start_relay(config: &Config) -> relay::Server {
+    let settings = &config.relay;
+    relay::Server::start(relay::ServerConfig {
+        addresses: Vec::new(),
+        ports: settings.ports[0]..=settings.ports[1],
+        policy: relay::Policy::Off,
+        limits: relay::Limits {
+            allocations: settings.allocations,
+            bytes_per_second: settings.bytes_per_second,
+            bytes_per_day: settings.bytes_per_day,
+        },
+        private_peers: settings.private_peers,
+    })
 }
 
 #[cfg(test)]

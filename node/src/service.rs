@@ -21,6 +21,7 @@ mod links;
 mod network;
 mod portmap;
 mod reach;
+mod relay;
 mod view;
 
 use std::collections::BTreeMap;
@@ -91,6 +92,8 @@ pub struct Parts {
     pub engine: crate::calls::Engine,
     /// Ports of the home router.
     pub portmap: crate::portmap::Portmap,
+    /// The packet relay.
+    pub relay: crate::relay::Server,
     /// To the clients.
     pub emitter: Emitter,
     /// What the person should know from the start.
@@ -115,6 +118,7 @@ pub struct Service {
     addresses: Option<swarm::Addresses>,
     engine: crate::calls::Engine,
     portmap: crate::portmap::Portmap,
+    relays: relay::Relays,
     emitter: Emitter,
     notices: Vec<String>,
     timings: twocan_control::Timings,
@@ -187,6 +191,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         sessions: BTreeMap::new(),
         channels: links::Channels::default(),
         timings: twocan_control::Timings { api_ms: Some(parts.api_ms), ..twocan_control::Timings::default() },
+        relays: relay::Relays::new(relay::Own::new(parts.relay, &parts.config.relay, parts.records.relay())),
         config: parts.config,
         home: parts.home,
         began: parts.began,
@@ -221,6 +226,7 @@ impl Service {
         self.open_gates();
         self.book_input(friend::Input::OwnGrant(self.presence.grant()));
         self.apply_settings();
+        self.watch_reachability();
         self.publish();
         for record in calls {
             self.calls_input(call::Input::Restore(record));
@@ -263,6 +269,7 @@ impl Service {
     /// When something is due next.
     fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.values().filter_map(|linked| linked.session.poll_timeout());
+        let sessions = sessions.chain(self.relays.poll_timeout());
         sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
     }
 
@@ -278,6 +285,7 @@ impl Service {
             self.calls_outputs(outputs);
         }
         self.session_timeouts(now);
+        self.relay_timeouts(now);
     }
 
     fn swarm_event(&mut self, event: swarm::Event) {

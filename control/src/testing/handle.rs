@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
-use super::samples::{PHRASE, sample_address, sample_friend, sample_id};
+use super::samples::{PHRASE, sample_address, sample_friend, sample_id, sample_relay};
 use super::{EVENT_QUEUE, FakeNode, State};
 use crate::*;
 
@@ -220,6 +220,18 @@ impl Handle for FakeNode {
         self.enter().await?;
         self.state().privacy = privacy;
         Ok(privacy)
+    }
+
+    async fn relay(&self) -> Result<RelayStatus> {
+        self.enter().await?;
+        let state = self.state();
+        Ok(sample_relay(state.relay, &state.friends))
+    }
+
+    async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus> {
+        self.enter().await?;
+        self.state().relay = set.serve;
+        self.relay().await
     }
 
     async fn place_call(&self, place: PlaceCall) -> Result<SeatedCall> {

@@ -74,3 +74,38 @@ pub fn sample_call(friend: &Friend, direction: Direction, state: CallState) -> C
         quality: None,
     }
 }
+
+/// How relaying is where each of these friends has a relay.
+pub fn sample_relay(serve: RelayPolicy, friends: &[Friend]) -> RelayStatus {
+    let serving = serve != RelayPolicy::Off;
+    let traffic = |bytes_today| RelayTraffic { allocations: 1, bytes_per_second: bytes_today / 100, bytes_today };
+    let by_me = friends.iter().filter(|_| serving).map(|friend| RelayUse {
+        id: friend.id.clone(),
+        name: friend.name.clone(),
+        guest: false,
+        traffic: traffic(12_300_000),
+    });
+    let for_me = friends.iter().map(|friend| FriendRelay {
+        id: friend.id.clone(),
+        name: friend.name.clone(),
+        udp: true,
+        tls: false,
+        ready: true,
+        traffic: traffic(4_500_000),
+    });
+    RelayStatus {
+        serve,
+        serving,
+        reason: if serving { "The internet can reach this node." } else { "It is switched off." }.to_owned(),
+        udp: vec!["203.0.113.9:4001".to_owned()],
+        tls: vec!["203.0.113.9:443".to_owned()],
+        tls_note: "TLS is on port 443.".to_owned(),
+        limits: RelayLimits { allocations: 64, bytes_per_second: 2_500_000, bytes_per_day: 20_000_000_000 },
+        total: traffic(12_300_000),
+        by_me: by_me.collect(),
+        for_me: for_me.collect(),
+        stun_answers: 7,
+        refused: 0,
+        over_quota: 0,
+    }
+}

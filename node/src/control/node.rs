@@ -1,7 +1,9 @@
 //! The node itself: status, doctor, report, lookups, availability, unlock, shutdown.
 
 use axum::extract::State;
-use twocan_control::{Doctor, Handle, Lookup, LookupRequest, Passphrase, Report, SetAvailability, Status};
+use twocan_control::{
+    Doctor, Handle, Lookup, LookupRequest, Passphrase, RelayStatus, Report, SetAvailability, SetRelay, Status,
+};
 
 use super::extract::{Answer, Body, Done, Json};
 use super::routes::Shared;
@@ -59,6 +61,32 @@ pub(super) async fn lookup<H: Handle>(
     Body(body): Body<LookupRequest>,
 ) -> Answer<Json<Lookup>> {
     Ok(Json(shared.handle.lookup(body).await?))
+}
+
+/// What this node relays for others, and others for it.
+#[utoipa::path(
+    get,
+    path = "/v1/relay",
+    tag = "node",
+    responses((status = 200, body = RelayStatus, description = "Done."))
+)]
+pub(super) async fn relay<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Json<RelayStatus>> {
+    Ok(Json(shared.handle.relay().await?))
+}
+
+/// Sets whom this node relays for.
+#[utoipa::path(
+    put,
+    path = "/v1/relay",
+    tag = "node",
+    request_body = SetRelay,
+    responses((status = 200, body = RelayStatus, description = "Done."))
+)]
+pub(super) async fn set_relay<H: Handle>(
+    State(shared): State<Shared<H>>,
+    Body(body): Body<SetRelay>,
+) -> Answer<Json<RelayStatus>> {
+    Ok(Json(shared.handle.set_relay(body).await?))
 }
 
 /// Examines the node and its network.

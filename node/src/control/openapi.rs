@@ -22,6 +22,8 @@ use super::{calls, events, friends, identity, media, node, routes};
         node::set_availability,
         node::unlock,
         node::lookup,
+        node::relay,
+        node::set_relay,
         node::doctor,
         node::report,
         node::shutdown,

@@ -43,6 +43,7 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/status", get(node::status::<H>))
         .route("/v1/availability", put(node::set_availability::<H>))
         .route("/v1/report", get(node::report::<H>))
+        .route("/v1/relay", get(node::relay::<H>).put(node::set_relay::<H>))
         .route("/v1/shutdown", post(node::shutdown::<H>))
         .route("/v1/identity", get(identity::identity::<H>))
         .route("/v1/identity/rotate", post(identity::rotate_token::<H>))

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 
+use super::carried::Carried;
 use super::stream::{self, Queue};
 use super::turn::client::{Challenge, Client, Event, Input, Wanted};
 use super::turn::framing::MAX_FRAME;
@@ -140,6 +141,9 @@ struct Inner {
     wake: Notify,
     /// The task sleeps for long.
     dozing: AtomicBool,
+    carried: Carried,
+    /// The allocation is counted as one that is there.
+    counted: AtomicBool,
 }
 
 impl std::fmt::Debug for Inner {
@@ -187,6 +191,8 @@ impl Relayed {
             events,
             wake: Notify::new(),
             dozing: AtomicBool::new(false),
+            carried: access.carried,
+            counted: AtomicBool::new(false),
         });
         if let Some(trouble) = trouble {
             inner.tell(RelayedEvent::Failed(trouble));
@@ -211,6 +217,7 @@ impl Relayed {
         let State { client, scratch } = &mut *state;
         if client.wrap(Instant::now(), peer, packet, scratch) {
             self.inner.transmit(scratch);
+            self.inner.carried.count(packet.len());
         }
         drop(state);
         if self.inner.dozing.swap(false, Ordering::Relaxed) {
@@ -246,6 +253,7 @@ impl Drop for Relayed {
         state.client.release(Instant::now());
         self.inner.flush(&mut state);
         drop(state);
+        self.inner.uncount();
         if let Out::Stream(queue) = &self.inner.out {
             queue.close();
         }
@@ -290,11 +298,23 @@ impl Inner {
                     if let Some(challenge) = state.client.challenge() {
                         remember(self.server, challenge.clone());
                     }
+                    if !self.counted.swap(true, Ordering::Relaxed) {
+                        self.carried.opened();
+                    }
                     RelayedEvent::Ready { relayed }
                 }
                 Event::Failed(failure) => RelayedEvent::Failed(failure.to_string()),
-                Event::Lost(failure) => RelayedEvent::Lost(failure.to_string()),
+                Event::Lost(failure) => {
+                    self.uncount();
+                    RelayedEvent::Lost(failure.to_string())
+                }
             });
+        }
+    }
+
+    fn uncount(&self) {
+        if self.counted.swap(false, Ordering::Relaxed) {
+            self.carried.closed();
         }
     }
 
@@ -318,6 +338,7 @@ impl Inner {
             self.wake.notify_one();
         }
         if let Some((peer, payload)) = data {
+            self.carried.count(payload.len());
             (self.sink)(peer, payload);
         }
         true

@@ -4,6 +4,7 @@
 //! task in between. Started by the service ([`Server::start`]); everything ends with the last clone.
 
 mod config;
+mod listen;
 mod sockets;
 mod tls;
 
@@ -24,6 +25,7 @@ use sockets::{Opener, RelaySocket};
 use tls::Streams;
 
 pub use config::{Limits, Policy, RELAY_PORTS, ServerConfig, Status, Usage};
+pub use listen::{HTTPS, TlsPort, open_tls, source_addresses};
 pub use tls::ListenError;
 
 /// Lifetimes are looked at this often while there is something that can end.

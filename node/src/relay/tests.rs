@@ -77,6 +77,7 @@ impl Rig {
             user: credential.user,
             password: credential.password,
             expires_ms: credential.expires_ms,
+            carried: Carried::default(),
         }
     }
 
@@ -314,11 +315,17 @@ async fn a_friend_who_is_one_no_more_loses_what_runs() {
 #[tokio::test]
 async fn a_tls_connection_that_breaks_is_told_at_once() {
     let rig = Rig::new().await;
-    let mut user = User::open(rig.access(Kind::Own), rig.tls_way(), Family::V4);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between = listener.local_addr().unwrap();
+    let tls = rig.tls;
+    let wire = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(tls).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
+    let mut user = User::open(rig.access(Kind::Own), Way::Tls { server: between, proxy: None }, Family::V4);
     user.ready().await;
-    let Rig { server, .. } = rig;
-    drop(server);
-    user.relayed.permit("127.0.0.1:9999".parse().unwrap());
+    wire.abort();
     assert!(matches!(soon("loss", user.events.recv()).await, Some(RelayedEvent::Lost(_))));
 }
 

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use twocan_protocol::identity::RootPublic;
 use zeroize::Zeroizing;
 
+use super::carried::Carried;
+
 /// Takes a datagram: to whom (or from whom), and its bytes. Never waits; what does not fit is dropped.
 pub type PacketOut = Arc<dyn Fn(SocketAddr, &[u8]) + Send + Sync>;
 
 /// A text that is never shown: prints as `[redacted]`, and is wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(from = "String")]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -23,6 +26,12 @@ impl Secret {
     /// The text itself, for use.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
     }
 }
 
@@ -84,6 +93,8 @@ pub struct Access {
     pub password: Secret,
     /// Unix ms until which it can be used for a new allocation.
     pub expires_ms: u64,
+    /// Counts what goes through it.
+    pub carried: Carried,
 }
 
 impl fmt::Debug for Access {
@@ -112,6 +123,7 @@ mod tests {
             user: "the-user".into(),
             password: Secret::new("the-password"),
             expires_ms: 1,
+            carried: Carried::default(),
         };
         let text = format!("{access:?} {:#?}", access.password);
         assert!(

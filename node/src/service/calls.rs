@@ -9,7 +9,8 @@ use twocan_protocol::call::{self, HistoryRecord, Input, Output, SeatHash, Snapsh
 use twocan_protocol::identity::RootPublic;
 use twocan_protocol::link;
 use twocan_protocol::wire::{
-    Availability, Bounded, CallId, Candidate, Description, DescriptionKind, Message, Note as Line,
+    Availability, Bounded, CallBody, CallId, CallMessage, Candidate, Description, DescriptionKind, Message,
+    Note as Line,
 };
 
 use super::links::Note;
@@ -62,7 +63,7 @@ impl Service {
     pub(super) fn calls_outputs(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
-                Output::Send(root, message) => self.session_input(root, link::Input::Send(Message::Call(message))),
+                Output::Send(root, message) => self.send_call(root, message),
                 Output::Peer(call, command) => self.peer_command(call, command),
                 Output::Incoming(snapshot) => {
                     let call = self.call_view(&snapshot);
@@ -86,11 +87,27 @@ impl Service {
         }
     }
 
+    /// Sends a call message, and the relays that the friend may use where candidates are about to be gathered for it:
+    /// behind an offer (the call must be known first), before an answer.
+    fn send_call(&mut self, root: RootPublic, message: CallMessage) {
+        let (call, participant) = (message.call, message.participant);
+        let answers = matches!(message.body, CallBody::Answer { .. });
+        let offers = matches!(message.body, CallBody::Invite { .. } | CallBody::Offer { .. });
+        if answers {
+            self.tell_relays(root, call, participant);
+        }
+        self.session_input(root, link::Input::Send(Message::Call(message)));
+        if offers {
+            self.tell_relays(root, call, participant);
+        }
+    }
+
     fn call_changed(&mut self, snapshot: &Snapshot) {
         if snapshot.state == State::Ended {
             let outcome = snapshot.outcome.map(|outcome| format!("{outcome:?}")).unwrap_or_default();
             tracing::info!("call {} ended: {outcome}", short(&snapshot.id));
             self.seats.by_call.remove(&snapshot.id);
+            self.relay_call_over(&snapshot.id);
         }
         let call = self.call_view(snapshot);
         self.emitter.emit(Event::Call { call });
@@ -131,6 +148,11 @@ impl Service {
                 return;
             }
         };
+        self.command_peer(call, command);
+    }
+
+    /// Hands a command to a call's peer, if there is one.
+    pub(super) fn command_peer(&mut self, call: CallId, command: engine::PeerCommand) {
         let sent =
             self.seats.by_call.get(&call).and_then(|seat| seat.peer.as_ref()).map(|(_, peer)| peer.send(command));
         if let Some(Err(error)) = sent {

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
     Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
-    Phrase, PlaceCall, Privacy, Profile, Report, Request as ContactRequest, RequestAnswer, Result, SeatToken,
-    SeatedCall, SetAvailability, Status, TakeSeat, Timings,
+    Phrase, PlaceCall, Privacy, Profile, RelayStatus, Report, Request as ContactRequest, RequestAnswer, Result,
+    SeatToken, SeatedCall, SetAvailability, SetRelay, Status, TakeSeat, Timings,
 };
 use twocan_protocol::friend::Input;
 
@@ -322,6 +322,14 @@ impl twocan_control::Handle for Handle {
     async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {
         let (id, seat) = (id.to_owned(), seat.clone());
         self.run(move |service| service.media(&id, &seat)).await
+    }
+
+    async fn relay(&self) -> Result<RelayStatus> {
+        self.run(|service| Ok(service.relay_status())).await
+    }
+
+    async fn set_relay(&self, set: SetRelay) -> Result<RelayStatus> {
+        self.run(move |service| Ok(service.set_relay(set))).await
     }
 
     async fn lookup(&self, request: LookupRequest) -> Result<Lookup> {

@@ -10,6 +10,7 @@ use twocan_protocol::identity::{Certificate, DevicePublic, RootPublic};
 use twocan_protocol::rendezvous::PresenceKey;
 use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
 
+use super::relay::RelayRecord;
 use crate::store::{Change, Collection, Error, Keeper, Store, Tree, Vault};
 
 /// Version of all records below.
@@ -100,6 +101,7 @@ pub struct Records {
     numbers: Collection<u64>,
     ports: Collection<Ports>,
     dht: Collection<Vec<String>>,
+    relay: Collection<RelayRecord>,
     vault: Arc<Vault>,
     keeper: Keeper,
 }
@@ -127,6 +129,7 @@ impl Records {
             numbers: of(&store, Tree::Settings),
             ports: of(&store, Tree::Settings),
             dht: of(&store, Tree::Peers),
+            relay: of(&store, Tree::Settings),
             keeper: Keeper::start(store)?,
             vault,
         })
@@ -153,6 +156,16 @@ impl Records {
         if self.ports() != ports {
             self.later(self.ports.change(b"ports", &ports));
         }
+    }
+
+    /// Certificate and policy of the own relay.
+    pub(super) fn relay(&self) -> RelayRecord {
+        self.relay.get(b"relay").ok().flatten().unwrap_or_default()
+    }
+
+    /// Keeps certificate and policy of the own relay.
+    pub(super) fn set_relay(&self, record: &RelayRecord) {
+        self.later(self.relay.change(b"relay", record));
     }
 
     /// DHT nodes of the last run.

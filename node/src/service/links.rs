@@ -39,6 +39,8 @@ pub(super) enum Note {
     Asked(RootPublic, friend::Asked),
     /// A call's peer says something.
     Peer(CallId, u64, crate::calls::PeerEvent),
+    /// What the own relay depends on may have changed.
+    Reachability,
     /// DHT nodes to be remembered.
     DhtPeers(Vec<String>),
 }
@@ -133,6 +135,7 @@ impl Service {
             Note::Found { root, found } => self.found(root, found),
             Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
             Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
+            Note::Reachability => self.refresh_relay(),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
     }
@@ -238,6 +241,7 @@ impl Service {
                 }
             }
             Message::Whereabouts(told) => self.told_whereabouts(root, &told),
+            Message::Relay(message) => self.relay_received(root, message),
             message => self.book_input(friend::Input::Received(root, message)),
         }
     }
@@ -255,6 +259,7 @@ impl Service {
         self.remember_whereabouts(root, &certificate, std::slice::from_ref(&info.remote));
         self.book_input(friend::Input::LinkUp(root));
         self.tell_whereabouts_to(root);
+        self.relay_link_up(root, restarted);
         self.calls_input(call::Input::LinkUp { friend: root, restarted });
     }
 
@@ -277,6 +282,7 @@ impl Service {
         if let Some(linked) = self.sessions.get_mut(&root) {
             linked.view = None;
         }
+        self.relay_link_down(&root);
         self.calls_input(call::Input::LinkDown(root));
         self.book_input(friend::Input::LinkDown(root));
     }
@@ -289,6 +295,7 @@ impl Service {
             self.session_input(root, link::Input::Close(ByeReason::Removed));
             self.sessions.remove(&root);
         }
+        self.relay_friend_gone(&root);
         self.dials.stop(&root);
         self.friendships.remove(&root);
         self.whereabouts.remove(&root);

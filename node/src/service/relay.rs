@@ -18,10 +18,9 @@ use twocan_protocol::wire::{
 };
 
 use super::{Service, unix_ms};
-use crate::calls as engine;
-use crate::relay::{self, Access, Kind, Owner, Secret};
+use crate::relay::{self, Access, Carried, Kind, Owner, Secret};
 
-pub(super) use own::Own;
+pub(super) use own::{Own, RelayRecord};
 
 /// An unused credential is renewed when it has less than this left.
 const RENEW_BEFORE: Duration = Duration::from_secs(600);
@@ -46,6 +45,10 @@ struct Remote {
     ready: Option<Ready>,
     /// The question under way, or the last one.
     asked: Option<(u64, Instant)>,
+    /// A link is up.
+    up: bool,
+    /// What it carried for us.
+    carried: Carried,
     /// Counts the starts of the friend's node as far as we saw them: credentials do not outlive it.
     generation: u64,
 }
@@ -83,15 +86,19 @@ impl Relays {
 
     /// When something is due next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let remotes = self.remote.values().filter(|remote| !remote.offer.is_empty() && remote.generation > 0);
-        remotes.filter_map(Remote::ask_at).min()
+        self.remote.values().filter_map(Remote::ask_at).min()
     }
 }
 
 impl Remote {
+    /// Whether it carries packets.
+    fn is_useful(&self) -> bool {
+        !self.offer.udp.as_slice().is_empty() || !self.offer.tls.as_slice().is_empty()
+    }
+
     /// When to ask for a credential; `None` while there is no way to.
     fn ask_at(&self) -> Option<Instant> {
-        if self.offer.udp.as_slice().is_empty() && self.offer.tls.as_slice().is_empty() {
+        if !self.up || !self.is_useful() {
             return None;
         }
         let wanted = self.ready.as_ref().map(|ready| ready.expires.checked_sub(RENEW_BEFORE).unwrap_or(ready.expires));
@@ -115,8 +122,18 @@ impl Service {
                 remote.generation += 1;
                 remote.ready = None;
             }
+            remote.up = true;
             remote.asked = None;
             self.ask_relay(root);
+        }
+    }
+
+    /// A friend's link is down: credentials stay good, but nobody can be asked.
+    pub(super) fn relay_link_down(&mut self, root: &RootPublic) {
+        self.relays.own.forget_told(root);
+        if let Some(remote) = self.relays.remote.get_mut(root) {
+            remote.up = false;
+            remote.asked = None;
         }
     }
 
@@ -170,6 +187,7 @@ impl Service {
             remote.ready = None;
             remote.asked = None;
             remote.generation += 1;
+            remote.up = true;
             remote.offer = offer;
         }
         self.use_offers();
@@ -183,20 +201,17 @@ impl Service {
         let swarm = self.swarm.clone();
         let circuits: Vec<String> = circuits.collect();
         tokio::spawn(async move { swarm.prefer_relays(circuits).await });
-        self.engine.set_stun_servers(offers().flat_map(|offer| addresses(offer.udp.as_slice())).collect());
     }
 
     /// Asks for a credential, unless one is ready, or a question is under way.
     fn ask_relay(&mut self, root: RootPublic) {
-        let up = self.sessions.get(&root).is_some_and(|linked| linked.view.is_some());
         let Some(remote) = self.relays.remote.get_mut(&root) else { return };
         let now = Instant::now();
-        let useful = !remote.offer.udp.as_slice().is_empty() || !remote.offer.tls.as_slice().is_empty();
         let due = match (&remote.ready, remote.asked) {
             (None, None) => true,
             _ => remote.ask_at().is_some_and(|at| at <= now),
         };
-        if !up || !useful || !due {
+        if !remote.up || !remote.is_useful() || !due {
             return;
         }
         let id: u64 = rand::random();
@@ -206,18 +221,10 @@ impl Service {
 
     /// Renews credentials that run out.
     pub(super) fn relay_timeouts(&mut self, now: Instant) {
-        let roots: Vec<RootPublic> = self.relays.remote.keys().copied().collect();
+        let due = |remote: &Remote| remote.ask_at().is_some_and(|at| at <= now);
+        let roots: Vec<RootPublic> =
+            self.relays.remote.iter().filter(|(_, remote)| due(remote)).map(|(root, _)| *root).collect();
         for root in roots {
-            if let Some(remote) = self.relays.remote.get_mut(&root) {
-                if remote.ready.as_ref().is_some_and(|ready| ready.expires <= now) {
-                    remote.ready = None;
-                }
-                let up = self.sessions.get(&root).is_some_and(|linked| linked.view.is_some());
-                if !up && remote.ask_at().is_some_and(|at| at <= now) {
-                    // Nobody to ask: the next link asks anew.
-                    remote.asked = Some((0, now));
-                }
-            }
             self.ask_relay(root);
         }
     }
@@ -251,12 +258,13 @@ impl Service {
         let offer = &remote.offer;
         let own = Access {
             owner: Owner::Friend(root),
-            udp: addresses(offer.udp.as_slice()),
-            tls: addresses(offer.tls.as_slice()),
+            udp: self.relays.own.usable(offer.udp.as_slice()),
+            tls: self.relays.own.usable(offer.tls.as_slice()),
             certificate: offer.certificate,
             user: grant.own.user.reveal().to_owned(),
             password: Secret::new(grant.own.password.reveal()),
             expires_ms: unix_ms().saturating_add(u64::from(lifetime) * 1000),
+            carried: remote.carried.clone(),
         };
         let partner = CallRelay {
             udp: offer.udp.clone(),
@@ -301,7 +309,11 @@ impl Service {
             .map(|(root, _)| {
                 let view = self.sessions.get(root).and_then(|linked| linked.view.as_ref());
                 let rtt = view.map_or(f64::MAX, |view| view.rtt_ms.unwrap_or(1000.0));
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank, and never negative")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a rank, and never negative"
+                )]
                 let rank = (rtt * 1000.0) as u64;
                 (rank, *root)
             })
@@ -340,15 +352,9 @@ impl Service {
         if !self.take_relays(call, friend) {
             return;
         }
-        let access = self.call_relays(call, friend);
-        self.give_peer(call, access);
         if let Some(participant) = participant {
             self.tell_relays(friend, call, participant);
         }
-    }
-
-    fn give_peer(&mut self, call: CallId, access: Vec<Access>) {
-        self.command_peer(call, engine::PeerCommand::Relays(access));
     }
 
     /// Tells the partner of a call its halves of the credentials. Goes right behind an invite or offer, and right before
@@ -382,9 +388,8 @@ impl Service {
         }
         let fresh = || OfCall { friend: root, participant: None, taken: Vec::new(), brought: Vec::new() };
         let of = self.relays.calls.entry(call).or_insert_with(fresh);
-        of.brought = relays.into_iter().map(access_of).collect();
-        let brought = of.brought.clone();
-        self.give_peer(call, brought);
+        let own = &self.relays.own;
+        of.brought = relays.into_iter().map(|relay| access_of(own, relay)).collect();
     }
 
     /// A call is over.
@@ -410,15 +415,16 @@ fn credential(of: &relay::Credential) -> Option<Credential> {
     Some(Credential { user: Word::new(of.user.as_str())?, password: Word::new(of.password.reveal())? })
 }
 
-fn access_of(relay: CallRelay) -> Access {
+fn access_of(own: &Own, relay: CallRelay) -> Access {
     let lifetime = u64::from(relay.lifetime.min(LIFETIME_MAX)) * 1000;
     Access {
         owner: Owner::Partner,
-        udp: addresses(relay.udp.as_slice()),
-        tls: addresses(relay.tls.as_slice()),
+        udp: own.usable(relay.udp.as_slice()),
+        tls: own.usable(relay.tls.as_slice()),
         certificate: relay.certificate,
         user: relay.user.reveal().to_owned(),
         password: Secret::new(relay.password.reveal()),
         expires_ms: unix_ms().saturating_add(lifetime),
+        carried: Carried::default(),
     }
 }

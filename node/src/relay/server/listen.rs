@@ -78,7 +78,8 @@ fn handed() -> Option<TcpListener> {
             fits.then(|| TcpListener::from_raw_fd(fd))
         };
         // Owned from now on: a second attempt must not find it.
-        listener.filter(|_| TAKEN.fetch_or(1 << fd.min(31), std::sync::atomic::Ordering::SeqCst) & (1 << fd.min(31)) == 0)
+        listener
+            .filter(|_| TAKEN.fetch_or(1 << fd.min(31), std::sync::atomic::Ordering::SeqCst) & (1 << fd.min(31)) == 0)
     })
 }
 

@@ -78,7 +78,7 @@ impl<'a> Message<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let head: &[u8; HEADER] = bytes.first_chunk()?;
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        if head[0] > 3 || head[4..8] != MAGIC || length != bytes.len() - HEADER || !length.is_multiple_of(4) {
+        if head[0] >= 0x40 || head[4..8] != MAGIC || length != bytes.len() - HEADER || !length.is_multiple_of(4) {
             return None;
         }
         let kind = u16::from_be_bytes([head[0], head[1]]);

@@ -21,14 +21,7 @@ pub(crate) struct PeerRules {
 impl PeerRules {
     /// Whether a permission for this address is given at all.
     pub(crate) fn allows_ip(&self, ip: IpAddr) -> bool {
-        match ip {
-            IpAddr::V4(ip) => is_unicast_v4(ip) && (self.private || is_public_v4(ip)),
-            IpAddr::V6(ip) => match embedded_v4(ip) {
-                // Through a translator these reach IPv4 addresses, for which the rules of IPv4 hold.
-                Some(v4) => self.allows_ip(v4.into()),
-                None => is_unicast_v6(ip) && (self.private || is_public_v6(ip)),
-            },
-        }
+        is_public(ip) || (self.private && is_unicast(ip))
     }
 
     /// Whether packets go to this address and port.
@@ -36,6 +29,25 @@ impl PeerRules {
         peer.port() >= LOWEST_PORT
             && self.allows_ip(peer.ip())
             && (!self.own.contains(&peer.ip()) || self.ports.contains(&peer.port()))
+    }
+}
+
+/// Whether an address is one of the internet, as far as its number says.
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_unicast_v4(ip) && is_public_v4(ip),
+        IpAddr::V6(ip) => match embedded_v4(ip) {
+            // Through a translator these reach IPv4 addresses, for which the rules of IPv4 hold.
+            Some(v4) => is_public(v4.into()),
+            None => is_unicast_v6(ip) && is_public_v6(ip),
+        },
+    }
+}
+
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_unicast_v4(ip),
+        IpAddr::V6(ip) => embedded_v4(ip).map_or_else(|| is_unicast_v6(ip), is_unicast_v4),
     }
 }
 

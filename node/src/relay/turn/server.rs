@@ -186,11 +186,6 @@ impl<S: Clone> Core<S> {
         }
     }
 
-    /// The settings.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Changes the settings. Allocations of those who are not served any more end, and those on addresses that are gone.
     pub(crate) fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;

@@ -1,13 +1,14 @@
 //! The own relay: whether it serves, where, and what friends are told of it.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use twocan_protocol::identity::RootPublic;
 use twocan_protocol::wire::{Bounded, Endpoint, List, Offer};
 
 use super::super::Service;
+use super::super::links::Note;
 use crate::config;
 use crate::relay::{self, Identity, Policy, Server};
 
@@ -72,7 +73,7 @@ pub(super) fn word_of(policy: Policy) -> &'static str {
 }
 
 /// What a configuration says about whom to serve.
-pub(crate) fn configured(serve: config::RelayServe) -> Policy {
+fn configured(serve: config::RelayServe) -> Policy {
     match serve {
         config::RelayServe::Auto => Policy::Auto,
         config::RelayServe::Off => Policy::Off,
@@ -135,14 +136,30 @@ impl Own {
         }
     }
 
-    /// Whether an address is one at which a relay can be.
-    pub(super) fn is_usable(&self, address: SocketAddr) -> bool {
+    /// Those endpoints at which a relay can be. A friend names them: nobody is made to knock at a private network, or at
+    /// a service of some third party.
+    pub(super) fn usable(&self, endpoints: &[Endpoint]) -> Vec<SocketAddr> {
+        super::addresses(endpoints).into_iter().filter(|address| self.is_usable(*address)).collect()
+    }
+
+    fn is_usable(&self, address: SocketAddr) -> bool {
         let port = address.port() >= 1024 || address.port() == relay::HTTPS;
         port && (relay::is_public(address.ip()) || (self.private && !address.ip().is_multicast()))
     }
 }
 
 impl Service {
+    /// Has [`Self::refresh_relay`] called whenever other nodes find that this one can, or cannot, be reached.
+    pub(in crate::service) fn watch_reachability(&self) {
+        let (mut reachability, notes) = (self.swarm.reachability(), self.notes.clone());
+        tokio::spawn(async move {
+            // The first look is at what is known already.
+            while notes.send(Note::Reachability).await.is_ok() && reachability.changed().await.is_ok() {
+                reachability.mark_unchanged();
+            }
+        });
+    }
+
     /// Looks anew whether and where this node can relay, and tells friends if it is another answer than before.
     pub(in crate::service) fn refresh_relay(&mut self) {
         let reached = self.swarm.reachability().borrow().public.clone();
@@ -200,6 +217,13 @@ impl Service {
         tracing::info!("relaying for friends: {} {}", if own.serving { "yes." } else { "no." }, own.reason);
         own.offer = offer;
         self.want_ports();
+        // The swarm's port is behind the TLS port, too.
+        let also: Vec<String> = match (&self.relays.own.tls, self.swarm_tcp_port()) {
+            (Some(tls), Some(port)) if tls.port != port => usable.iter().map(|ip| multiaddr(*ip, tls.port)).collect(),
+            _ => Vec::new(),
+        };
+        let swarm = self.swarm.clone();
+        tokio::spawn(async move { swarm.also_listens(also).await });
         let friends: Vec<RootPublic> = self.sessions.keys().copied().collect();
         for friend in friends {
             self.offer_to(friend);
@@ -208,15 +232,24 @@ impl Service {
 
     /// Addresses of this machine at which others can reach it.
     fn relay_addresses(&self) -> Vec<IpAddr> {
-        let bound = self.engine.bound();
+        let bound = self.bound_ip();
         let found = if bound.is_unspecified() { relay::source_addresses() } else { vec![bound] };
         let private = self.relays.own.private;
         found.into_iter().filter(|ip| relay::is_public(*ip) || private).collect()
     }
 
+    /// Where this node's ports are bound.
+    fn bound_ip(&self) -> IpAddr {
+        if crate::runtime::loopback_alone(&self.config) {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        }
+    }
+
     /// Serves TLS from now on, if it does not yet.
     fn open_relay_tls(&mut self) {
-        let (media, ip) = (self.engine.port(), self.engine.bound());
+        let (media, ip) = (self.engine.port(), self.bound_ip());
         let swarm_port = self.swarm_tcp_port();
         let own = &mut self.relays.own;
         if own.tls.is_some() || own.configured_tls == Some(0) || own.tls_trouble.is_some() {
@@ -253,6 +286,13 @@ impl Service {
         let record = self.relays.own.record.clone();
         self.records.set_relay(&record);
         self.refresh_relay();
+    }
+}
+
+fn multiaddr(ip: IpAddr, port: u16) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("/ip4/{ip}/tcp/{port}"),
+        IpAddr::V6(ip) => format!("/ip6/{ip}/tcp/{port}"),
     }
 }
 

@@ -1,11 +1,9 @@
 //! What people see of relays.
 
 use twocan_control as api;
-use twocan_protocol::wire::Endpoint;
 
-use super::super::{Service, view};
-use super::own::{policy_of, word_of};
-use crate::relay::Policy;
+use super::super::Service;
+use crate::relay::{self, Policy};
 
 fn policy_out(policy: Policy) -> api::RelayPolicy {
     match policy {
@@ -13,5 +11,91 @@ fn policy_out(policy: Policy) -> api::RelayPolicy {
         Policy::Off => api::RelayPolicy::Off,
         Policy::Friends => api::RelayPolicy::Friends,
         Policy::Anyone => api::RelayPolicy::Anyone,
+    }
+}
+
+fn policy_in(policy: api::RelayPolicy) -> Policy {
+    match policy {
+        api::RelayPolicy::Auto => Policy::Auto,
+        api::RelayPolicy::Off => Policy::Off,
+        api::RelayPolicy::Friends => Policy::Friends,
+        api::RelayPolicy::Anyone => Policy::Anyone,
+    }
+}
+
+impl Service {
+    /// How relaying is.
+    pub(in crate::service) fn relay_status(&self) -> api::RelayStatus {
+        let own = &self.relays.own;
+        let status = own.server.status();
+        let texts = |endpoints: &[twocan_protocol::wire::Endpoint]| {
+            super::addresses(endpoints).iter().map(ToString::to_string).collect()
+        };
+        let by_me = status.usage.iter().map(|used| api::RelayUse {
+            id: used.friend.to_string(),
+            name: if used.guest { String::new() } else { self.book.name_of(&used.friend) },
+            guest: used.guest,
+            traffic: api::RelayTraffic {
+                allocations: used.allocations,
+                bytes_per_second: used.bytes_per_second,
+                bytes_today: used.bytes_today,
+            },
+        });
+        api::RelayStatus {
+            serve: policy_out(own.policy),
+            serving: own.serving,
+            reason: own.reason.clone(),
+            udp: texts(own.offer().udp.as_slice()),
+            tls: texts(own.offer().tls.as_slice()),
+            tls_note: own.tls_note(),
+            limits: api::RelayLimits {
+                allocations: status.limits.allocations,
+                bytes_per_second: status.limits.bytes_per_second,
+                bytes_per_day: status.limits.bytes_per_day,
+            },
+            total: api::RelayTraffic {
+                allocations: status.allocations,
+                bytes_per_second: status.bytes_per_second,
+                bytes_today: status.bytes_today,
+            },
+            by_me: by_me.collect(),
+            for_me: self.relays_for_me(),
+            stun_answers: status.bindings,
+            refused: status.unauthorized,
+            over_quota: status.over_quota,
+        }
+    }
+
+    fn relays_for_me(&self) -> Vec<api::FriendRelay> {
+        let remotes = self.relays.remote.iter().map(|(root, remote)| {
+            let carried = remote.carried.used();
+            api::FriendRelay {
+                id: root.to_string(),
+                name: self.book.name_of(root),
+                udp: !remote.offer.udp.as_slice().is_empty(),
+                tls: !remote.offer.tls.as_slice().is_empty(),
+                ready: remote.ready.as_ref().is_some_and(|ready| ready.expires > std::time::Instant::now()),
+                traffic: api::RelayTraffic {
+                    allocations: carried.allocations,
+                    bytes_per_second: carried.bytes_per_second,
+                    bytes_today: carried.bytes_today,
+                },
+            }
+        });
+        remotes.collect()
+    }
+
+    /// Sets whom this node relays for.
+    pub(in crate::service) fn set_relay(&mut self, set: api::SetRelay) -> api::RelayStatus {
+        self.set_relay_policy(policy_in(set.serve));
+        self.relay_status()
+    }
+
+    /// What the configuration says, for the proxy of TCP connections to relays.
+    pub(in crate::service) fn relay_proxy(config: &crate::config::Config) -> Option<relay::Proxy> {
+        match &config.network.proxy {
+            Some(text) => relay::Proxy::parse(text.reveal()).ok(),
+            None => relay::Proxy::from_environment(),
+        }
     }
 }

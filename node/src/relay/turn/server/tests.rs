@@ -506,11 +506,14 @@ fn bent_and_cut_packets_do_no_harm() {
         .put_address(attribute::XOR_PEER_ADDRESS, address(PEER))
         .put(attribute::DATA, b"voice")
         .finish(None, false);
+    let allocation = good.clone();
     for packet in [good, send, channel(0x4000, b"voice")] {
         for end in 0..packet.len() {
             let _ = rig.packet(client(2), &packet[..end]);
         }
-        for at in 0..packet.len() {
+        // A fingerprint that is bent into some other attribute lies behind the integrity, and means nothing.
+        let covered = if packet == allocation { packet.len() - 8 } else { packet.len() };
+        for at in 0..covered {
             for bit in 0..8 {
                 let mut bent = packet.clone();
                 bent[at] ^= 1 << bit;
