@@ -148,6 +148,8 @@ impl Up<'_> {
         }
         let portmap = start_portmap(&self.config, &keys);
         let relay = start_relay(&self.config);
+        engine.serve(relay.clone());
+        engine.set_proxy(proxy(&self.config));
         let device = DeviceKey::from_secret(&keys.device.secret());
         let identity = links::Identity { device, certificate: keys.certificate, boot };
         let unlocked = self.emitter.clone();
@@ -275,6 +277,15 @@ fn start_portmap(config: &Config, keys: &Keys) -> Portmap {
     }
     let secret = StoreKey::from_secret(keys.store.secret()).index(b"twocan port mapping", b"nonce");
     Portmap::start(portmap::Config::of_this_machine(secret))
+}
+
+/// The proxy for TCP connections to relays: the configured one, or the environment's.
+fn proxy(config: &Config) -> Option<relay::Proxy> {
+    match &config.network.proxy {
+        // The configuration was checked when it was read; an empty text means none.
+        Some(text) => relay::Proxy::parse(text.reveal()).ok(),
+        None => relay::Proxy::from_environment(),
+    }
 }
 
 /// The packet relay. It serves nobody until the service knows where it can be reached; STUN it answers at once.

@@ -166,14 +166,15 @@ impl Service {
 
     fn open_peer(&mut self, call: CallId, polite: bool, participant: u16) {
         let friend = self.calls.get(&call).map(|snapshot| snapshot.friend);
+        let relays = friend.map(|friend| self.call_relays(call, friend)).unwrap_or_default();
         let loopback = friend.is_some_and(|friend| self.is_on_this_machine(&friend));
         let mut peer = self.engine.open(engine::PeerConfig {
             label: short(&call),
             polite,
             loopback,
             participant,
-            relays: Vec::new(),
-            relay_only: false,
+            relays,
+            relay_only: friend.is_some_and(|friend| self.book.hides(&friend)),
         });
         self.seats.last_peer += 1;
         let number = self.seats.last_peer;

@@ -14,7 +14,10 @@ impl Service {
         let mut wants: Vec<Want> = self.listen.iter().filter_map(|address| want(address)).collect();
         let port = self.engine.port();
         let families: Vec<Family> = wants.iter().map(|want| want.family).collect();
-        wants.extend(families.into_iter().map(|family| Want { purpose: Purpose::Media, family, port }));
+        wants.extend(families.iter().map(|family| Want { purpose: Purpose::Media, family: *family, port }));
+        if let Some(port) = self.relays.own.tls_port() {
+            wants.extend(families.into_iter().map(|family| Want { purpose: Purpose::Tls, family, port }));
+        }
         self.portmap.want(wants);
     }
 }

@@ -18,6 +18,7 @@ use twocan_protocol::wire::{
 };
 
 use super::{Service, unix_ms};
+use crate::calls as engine;
 use crate::relay::{self, Access, Carried, Kind, Owner, Secret};
 
 pub(super) use own::{Own, RelayRecord};
@@ -119,8 +120,10 @@ impl Service {
         self.offer_to(root);
         if let Some(remote) = self.relays.remote.get_mut(&root) {
             if restarted {
+                // A node that was started anew offers anew, and has forgotten its credentials.
                 remote.generation += 1;
                 remote.ready = None;
+                remote.offer = Offer::default();
             }
             remote.up = true;
             remote.asked = None;
@@ -201,6 +204,8 @@ impl Service {
         let swarm = self.swarm.clone();
         let circuits: Vec<String> = circuits.collect();
         tokio::spawn(async move { swarm.prefer_relays(circuits).await });
+        let own = &self.relays.own;
+        self.engine.set_stun_servers(offers().flat_map(|offer| own.usable(offer.udp.as_slice())).collect());
     }
 
     /// Asks for a credential, unless one is ready, or a question is under way.
@@ -352,6 +357,8 @@ impl Service {
         if !self.take_relays(call, friend) {
             return;
         }
+        let access = self.call_relays(call, friend);
+        self.command_peer(call, engine::PeerCommand::Relays(access));
         if let Some(participant) = participant {
             self.tell_relays(friend, call, participant);
         }
@@ -390,6 +397,8 @@ impl Service {
         let of = self.relays.calls.entry(call).or_insert_with(fresh);
         let own = &self.relays.own;
         of.brought = relays.into_iter().map(|relay| access_of(own, relay)).collect();
+        let brought = of.brought.clone();
+        self.command_peer(call, engine::PeerCommand::Relays(brought));
     }
 
     /// A call is over.

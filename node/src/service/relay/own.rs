@@ -1,6 +1,6 @@
 //! The own relay: whether it serves, where, and what friends are told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub(in crate::service) struct Own {
     offer: Offer,
     /// What friends were told last over the link that they have now.
     told: BTreeMap<RootPublic, Offer>,
+    /// Friends who were told of an offer since this node started, and may still believe it.
+    believers: BTreeSet<RootPublic>,
 }
 
 /// The policy of a word, as configuration, store and API write it.
@@ -98,6 +100,7 @@ impl Own {
             reason: "The node is starting.".into(),
             offer: Offer::default(),
             told: BTreeMap::new(),
+            believers: BTreeSet::new(),
         }
     }
 
@@ -109,9 +112,15 @@ impl Own {
     /// Notes that a friend is told this; `false` if that is known there already.
     pub(super) fn tell(&mut self, root: &RootPublic, offer: &Offer) -> bool {
         // A friend who was never told anything takes no offer for no offer.
-        let known = self.told.get(root).map_or(offer.is_empty(), |told| told == offer);
+        let nothing = || offer.is_empty() && !self.believers.contains(root);
+        let known = self.told.get(root).map_or_else(nothing, |told| told == offer);
         if !known {
             self.told.insert(*root, offer.clone());
+            if offer.is_empty() {
+                self.believers.remove(root);
+            } else {
+                self.believers.insert(*root);
+            }
         }
         !known
     }

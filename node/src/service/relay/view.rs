@@ -3,7 +3,7 @@
 use twocan_control as api;
 
 use super::super::Service;
-use crate::relay::{self, Policy};
+use crate::relay::Policy;
 
 fn policy_out(policy: Policy) -> api::RelayPolicy {
     match policy {
@@ -89,13 +89,5 @@ impl Service {
     pub(in crate::service) fn set_relay(&mut self, set: api::SetRelay) -> api::RelayStatus {
         self.set_relay_policy(policy_in(set.serve));
         self.relay_status()
-    }
-
-    /// What the configuration says, for the proxy of TCP connections to relays.
-    pub(in crate::service) fn relay_proxy(config: &crate::config::Config) -> Option<relay::Proxy> {
-        match &config.network.proxy {
-            Some(text) => relay::Proxy::parse(text.reveal()).ok(),
-            None => relay::Proxy::from_environment(),
-        }
     }
 }
