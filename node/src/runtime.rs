@@ -229,6 +229,7 @@ fn start_swarm(
         mdns: config.network.mdns,
         dht_server: mode(config.network.dht_server),
         relay_server: mode(config.network.relay_server),
+        hidden: false,
     };
     let any = &config.network.listen;
     let last: Vec<String> = any.iter().map(|address| with_port(address, ports)).collect();

@@ -37,6 +37,9 @@ mod streams;
 mod transport;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
 pub use types::{

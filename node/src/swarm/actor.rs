@@ -26,14 +26,14 @@ use libp2p::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    behaviour::{Behaviour, BehaviourEvent},
+    behaviour::{Behaviour, BehaviourEvent, Parts},
     relays::Relays,
     scope::{Scope, is_circuit, scope_of},
     streams::{Event as StreamEvent, OpenError, RawStream},
     transport,
     types::{
         Addresses, Config, ConnectionId, ConnectionInfo, DhtView, DialError, Event, GetEvent, Observation, PutEvent,
-        QueryId, Reachability, RelayNode, ServerMode, StartError, Stats, Stream,
+        QueryId, Reachability, RelayNode, Route, ServerMode, StartError, Stats, Stream,
     },
 };
 use connections::Connections;
@@ -119,6 +119,7 @@ struct Actor {
     outbox: VecDeque<Event>,
     dht_server: ServerMode,
     relay_server: ServerMode,
+    hidden: bool,
     connections: Connections,
     queries: Queries,
     table: Table,
@@ -145,8 +146,9 @@ pub(super) fn start(
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
         .with_smart_dial();
-    let mut swarm = Swarm::new(transport, Behaviour::new(&key, relay_client, config.mdns), me, swarm_config);
-    for address in &config.listen {
+    let parts = Parts { mdns: config.mdns, hidden: config.hidden };
+    let mut swarm = Swarm::new(transport, Behaviour::new(&key, relay_client, parts), me, swarm_config);
+    for address in config.listen.iter().filter(|_| !config.hidden) {
         let parsed: Multiaddr = address.parse().map_err(|error: libp2p::multiaddr::Error| StartError::Address {
             address: address.clone(),
             reason: error.to_string(),
@@ -163,8 +165,9 @@ pub(super) fn start(
         swarm,
         inbox,
         outbox: VecDeque::new(),
-        dht_server: config.dht_server,
-        relay_server: config.relay_server,
+        dht_server: if config.hidden { ServerMode::Off } else { config.dht_server },
+        relay_server: if config.hidden { ServerMode::Off } else { config.relay_server },
+        hidden: config.hidden,
         connections: Connections::default(),
         queries: Queries::default(),
         table: Table::new(dht),
@@ -286,6 +289,9 @@ impl Actor {
 
     fn open(&mut self, ConnectionId(id): ConnectionId) -> Option<Opening> {
         let info = self.connections.info(id)?.clone();
+        if self.hidden && info.route != Route::Relayed {
+            return None;
+        }
         let peer = self.connections.peer(id)?;
         let (reply, opening) = oneshot::channel();
         self.swarm.behaviour_mut().streams.open(peer, id, reply);
@@ -340,7 +346,9 @@ impl Actor {
     fn on_behaviour(&mut self, event: BehaviourEvent, now: Instant) {
         match event {
             BehaviourEvent::Streams(StreamEvent::Inbound { connection, stream }) => {
-                if let Some(info) = self.connections.info(connection) {
+                // A hidden node has direct connections with relays only, and nothing to say to them.
+                let heard = |info: &&ConnectionInfo| !self.hidden || info.route == Route::Relayed;
+                if let Some(info) = self.connections.info(connection).filter(heard) {
                     self.outbox.push_back(Event::Inbound(Stream::new(stream, info.clone())));
                 }
             }

@@ -106,6 +106,7 @@ type Nonces = Arc<Mutex<HashMap<u64, bool>>>;
 
 /// Client and server.
 pub(super) struct Behaviour {
+    enabled: bool,
     nonces: Nonces,
     serving: Arc<AtomicBool>,
     jobs: (mpsc::Sender<Job>, mpsc::Receiver<Job>),
@@ -116,9 +117,11 @@ pub(super) struct Behaviour {
     waker: Option<Waker>,
 }
 
-impl Default for Behaviour {
-    fn default() -> Self {
+impl Behaviour {
+    /// Without `enabled` it takes part in nothing: a hidden node has no address to be tested.
+    pub(super) fn new(enabled: bool) -> Self {
         Self {
+            enabled,
             nonces: Nonces::default(),
             serving: Arc::default(),
             jobs: mpsc::channel(MAX_SERVED),
@@ -129,9 +132,7 @@ impl Default for Behaviour {
             waker: None,
         }
     }
-}
 
-impl Behaviour {
     /// Whether to test for others.
     pub(super) fn set_serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::Relaxed);
@@ -171,7 +172,7 @@ impl Behaviour {
     }
 
     fn handler(&self, peer: PeerId, remote: &Multiaddr) -> Handler<Report> {
-        if is_circuit(remote) || ip_of(remote).is_none() {
+        if !self.enabled || is_circuit(remote) || ip_of(remote).is_none() {
             return Handler::new(Vec::new());
         }
         let nonces = Arc::clone(&self.nonces);

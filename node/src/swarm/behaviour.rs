@@ -39,6 +39,15 @@ const MAX_PER_PEER: u32 = 8;
 /// Memory of the process beyond which no new connection is taken.
 const MAX_MEMORY: usize = 192 << 20;
 
+/// What is left out, or off.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Parts {
+    /// Look for nodes on the LAN.
+    pub(super) mdns: bool,
+    /// Tell nobody anything by which this machine could be found: see [`super::types::Config::hidden`].
+    pub(super) hidden: bool,
+}
+
 /// The behaviours of one swarm.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -60,9 +69,9 @@ pub(super) struct Behaviour {
 
 impl Behaviour {
     /// The behaviours for the swarm key `key`; without mDNS if it is switched off or no socket can be had for it.
-    pub(super) fn new(key: &identity::Keypair, relay: relay::client::Behaviour, with_mdns: bool) -> Self {
+    pub(super) fn new(key: &identity::Keypair, relay: relay::client::Behaviour, parts: Parts) -> Self {
         let me = PeerId::from(key.public());
-        let mdns = with_mdns
+        let mdns = (parts.mdns && !parts.hidden)
             .then(|| {
                 let config = mdns::Config { ttl: MDNS_TTL, query_interval: MDNS_INTERVAL, enable_ipv6: false };
                 mdns::tokio::Behaviour::new(config, me)
@@ -92,10 +101,10 @@ impl Behaviour {
             ask: ask::behaviour(),
             mdns: mdns.into(),
             streams: streams::Behaviour::default(),
-            autonat: autonat::Behaviour::default(),
+            autonat: autonat::Behaviour::new(!parts.hidden),
             circuits: circuits::Behaviour::new(me),
             relay,
-            punch: punch::Behaviour::new(true),
+            punch: punch::Behaviour::new(!parts.hidden),
             alive: alive::Behaviour::default(),
         }
     }

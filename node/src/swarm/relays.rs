@@ -237,6 +237,11 @@ impl Relays {
         self.resting.insert(peer, Resting { until: now + pause, failures: failures + 1 });
     }
 
+    /// Whether this is one of the relays that were given.
+    pub(super) fn is_preferred(&self, peer: PeerId) -> bool {
+        self.preferred.iter().any(|known| known.peer == peer)
+    }
+
     /// Whether this node holds, or has asked for, a reservation at `peer`.
     pub(super) fn is_relay(&self, peer: PeerId) -> bool {
         self.held.contains_key(&peer)

@@ -205,7 +205,9 @@ impl Actor {
             Some(peer) => peer,
             None => None,
         };
-        if let Some(info) = expect.and_then(|peer| self.connections.with(peer)) {
+        // The friend of a hidden node may be a relay of its, too: that connection is not one with the friend.
+        let usable = |info: &&ConnectionInfo| !self.hidden || info.route == Route::Relayed;
+        if let Some(info) = expect.and_then(|peer| self.connections.with(peer)).filter(usable) {
             let _ = reply.try_send(Ok(info.clone()));
             return;
         }
@@ -222,6 +224,12 @@ impl Actor {
                 self.send_to_relay(relay, addresses, errand, now + wait, now);
                 wait += NEXT_RELAY;
             }
+        }
+        if self.hidden {
+            if nothing {
+                let _ = reply.try_send(Err(DialError::NoAddress));
+            }
+            return;
         }
         match expect {
             // Without any address, Kademlia may know where it is.
@@ -249,6 +257,10 @@ impl Actor {
                 if leads.is_none() || (expect.is_some() && leads != expect) || leads == Some(circuit.relay) {
                     continue;
                 }
+                // A relay sees where we are. A hidden node goes only to those that it chose itself.
+                if self.hidden && !self.relays.is_preferred(circuit.relay) {
+                    continue;
+                }
                 let full = chosen.relays.len() >= MAX_RELAYS;
                 let same = |relay: PeerId, target| relay == circuit.relay && target == circuit.target;
                 match chosen.relays.iter_mut().find(|(relay, target, _)| same(*relay, *target)) {
@@ -259,7 +271,7 @@ impl Actor {
                 continue;
             }
             let address = without_peer(address);
-            if !usable(&address) || chosen.direct.contains(&address) {
+            if self.hidden || !usable(&address) || chosen.direct.contains(&address) {
                 continue;
             }
             if scope_of(&address) == Some(Scope::Public) {

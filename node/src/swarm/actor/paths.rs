@@ -120,6 +120,9 @@ impl Actor {
         info: &identify::Info,
         now: Instant,
     ) {
+        if self.hidden {
+            return;
+        }
         let Some((remote, outbound)) = self.connections.remote(connection) else { return };
         let (remote, scope) = (without_peer(remote.clone()), scope_of(remote));
         let Some(range) = ip_of(&remote).map(SourceRange::of) else { return };
@@ -167,6 +170,9 @@ impl Actor {
     }
 
     pub(super) fn add_external(&mut self, addresses: &[String], now: Instant) {
+        if self.hidden {
+            return;
+        }
         let mapped = addresses.iter().filter_map(|text| text.parse().ok()).filter(is_dialable).collect();
         self.paths.state.set_mapped(mapped);
         self.judge_paths(now);
@@ -174,6 +180,9 @@ impl Actor {
     }
 
     pub(super) fn also_listens(&mut self, addresses: &[String], now: Instant) {
+        if self.hidden {
+            return;
+        }
         self.paths.state.set_given(addresses.iter().filter_map(|text| text.parse().ok()));
         self.judge_paths(now);
         self.test_again(now);

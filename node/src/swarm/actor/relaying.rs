@@ -136,7 +136,7 @@ impl Actor {
         match errand {
             Errand::Dial { reply, .. } if reply.is_closed() => {}
             Errand::Dial { target, reply } => {
-                if let Some(info) = self.connections.direct_with(target) {
+                if let Some(info) = self.connections.direct_with(target).filter(|_| !self.hidden) {
                     let _ = reply.try_send(Ok(info.clone()));
                     return;
                 }

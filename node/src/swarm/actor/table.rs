@@ -172,6 +172,9 @@ impl Table {
 
 impl Actor {
     pub(super) fn add_bootstrap(&mut self, addresses: Vec<String>, now: Instant) {
+        if self.hidden {
+            return;
+        }
         for text in addresses {
             let Some(address) = text.parse().ok().map(without_peer).filter(is_dialable) else {
                 tracing::debug!("an address to start from is not usable");
@@ -270,7 +273,8 @@ impl Actor {
         info: identify::Info,
         now: Instant,
     ) {
-        if self.connections.info(connection).is_none_or(|info| info.route == Route::Relayed) {
+        let relayed = self.connections.info(connection).is_none_or(|info| info.route == Route::Relayed);
+        if relayed || self.hidden {
             return;
         }
         self.on_met(peer, connection, &info, now);
