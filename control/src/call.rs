@@ -130,6 +130,9 @@ pub struct Quality {
     /// Candidate kinds of the chosen pair, as "host/srflx".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidates: Option<String>,
+    /// Whose relay the media goes through, in words ("carol's relay", "a relay of bob's").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
     /// Round trip of the media path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,

@@ -1,7 +1,7 @@
 //! Calls in words: running, over, and how one ended.
 
 use serde::Serialize;
-use twocan_control::{Call, CallState, Direction, HistoryEntry, Outcome};
+use twocan_control::{Call, CallState, Direction, HistoryEntry, LinkPath, Outcome, Quality};
 
 use super::table::Cell;
 use super::{Colour, Style, Table, clean_line, short, time};
@@ -19,7 +19,7 @@ pub struct Calls {
 pub fn list(calls: &Calls, style: Style) -> String {
     let mut out = String::new();
     if !calls.running.is_empty() {
-        let mut table = Table::new(["call", "with", "direction", "state", "time"]);
+        let mut table = Table::new(["call", "with", "direction", "state", "time", "path"]);
         for call in &calls.running {
             table.row([
                 short(&call.id).into(),
@@ -27,6 +27,7 @@ pub fn list(calls: &Calls, style: Style) -> String {
                 direction(call.direction).into(),
                 Cell::painted(Colour::Green, state(call)),
                 time::clock(style.now_ms.saturating_sub(call.answered_ms.unwrap_or(call.started_ms))).into(),
+                call.quality.as_ref().and_then(path).unwrap_or_default().into(),
             ]);
         }
         out.push_str(&table.render(style));
@@ -55,6 +56,14 @@ pub fn list(calls: &Calls, style: Style) -> String {
         out.push_str("No calls yet. `twocan call NAME` starts one.\n");
     }
     out
+}
+
+/// The path of the media in words; a relay by its owner.
+pub fn path(quality: &Quality) -> Option<String> {
+    match (quality.path?, &quality.relay) {
+        (LinkPath::Relayed, Some(relay)) => Some(format!("through {}", clean_line(relay))),
+        (path, _) => Some(super::friend::path(path).to_owned()),
+    }
 }
 
 /// Whether the person here missed it: somebody called and it was not taken here, nor refused here.
@@ -158,6 +167,19 @@ mod tests {
             talked_ms: 61_000,
             video: false,
         }
+    }
+
+    #[test]
+    fn a_relayed_path_names_whose_relay_it_is() {
+        let quality = |path, relay: Option<&str>| Quality {
+            path: Some(path),
+            relay: relay.map(str::to_owned),
+            ..Quality::default()
+        };
+        assert_eq!(path(&quality(LinkPath::Relayed, Some("carol's relay"))).unwrap(), "through carol's relay");
+        assert_eq!(path(&quality(LinkPath::Relayed, None)).unwrap(), "relayed");
+        assert_eq!(path(&quality(LinkPath::Direct, None)).unwrap(), "direct");
+        assert_eq!(path(&Quality::default()), None);
     }
 
     #[test]

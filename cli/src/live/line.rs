@@ -67,7 +67,7 @@ pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> 
         parts.push(((*text).to_owned(), Some(*colour)));
     }
     if let Some(quality) = &call.quality {
-        let path = quality.path.map(format::friend::path);
+        let path = format::call::path(quality);
         if let Some(rtt) = quality.rtt_ms {
             parts.push((if rtt < 10.0 { format!("{rtt:.1} ms") } else { format!("{rtt:.0} ms") }, None));
         }
@@ -77,7 +77,7 @@ pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> 
         ));
         let (down, up) = (format::bitrate(quality.bitrate_in), format::bitrate(quality.bitrate_out));
         parts.push((format!("↓{down} ↑{up}"), None));
-        parts.extend(path.map(|path| (path.to_owned(), None)));
+        parts.extend(path.map(|path| (path, None)));
     }
     fit(&parts, style, width)
 }

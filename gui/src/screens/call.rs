@@ -155,7 +155,11 @@ fn loudness(rms_db: f32) -> f32 {
 fn quality(call: &Call) -> String {
     let Some(quality) = &call.quality else { return String::new() };
     let mut parts = Vec::new();
-    parts.extend(quality.path.map(|path| text::path(path).to_owned()));
+    parts.extend(match (&quality.relay, quality.path) {
+        (Some(relay), Some(_)) => Some(format!("through {relay}")),
+        (None, path) => path.map(|path| text::path(path).to_owned()),
+        (_, None) => None,
+    });
     parts.extend(quality.rtt_ms.map(|rtt| format!("{rtt:.0} ms")));
     parts.push(format!("{} kbit/s", quality.bitrate_in / 1000));
     if quality.loss_in >= 0.005 {

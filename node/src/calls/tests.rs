@@ -189,8 +189,11 @@ async fn a_friend_without_a_path_is_given_up_in_time() {
     let mut pair = Pair::new().await;
     pair.a.tamper(|description| description.candidates.clear());
     pair.b.tamper(|description| description.candidates.clear());
+    pair.open(OPEN);
     pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
-    assert_eq!(pair.a.failure().await.kind, FailureKind::NoPath);
+    let failure = pair.a.failure().await;
+    assert_eq!(failure.kind, FailureKind::NoPath);
+    assert!(failure.reason.contains("neither side has a relay"), "{}", failure.reason);
     assert_eq!(pair.b.failure().await.kind, FailureKind::NoPath);
 }
 

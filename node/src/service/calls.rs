@@ -16,6 +16,7 @@ use twocan_protocol::wire::{
 use super::links::Note;
 use super::{Service, unix_ms, view};
 use crate::calls as engine;
+use crate::relay::Owner;
 
 /// Calls that are over and still shown in `calls`.
 const ENDED_SHOWN_MS: u64 = 60_000;
@@ -34,6 +35,20 @@ struct Seat {
     /// A client is in the seat.
     attached: bool,
     quality: Option<Quality>,
+    /// Whose relay the media goes through.
+    relay: Option<Owner>,
+    /// Inside TLS, because UDP does not pass here.
+    tls: bool,
+}
+
+impl Seat {
+    fn path(&mut self, path: engine::PathInfo) {
+        let quality = self.quality.get_or_insert_default();
+        quality.path = Some(path.path);
+        quality.candidates = Some(path.candidates);
+        quality.rtt_ms = path.round_trip.map(|rtt| rtt.as_secs_f64() * 1e3).or(quality.rtt_ms);
+        (self.relay, self.tls) = (path.relay, path.tls);
+    }
 }
 
 /// The media sides of all calls.
@@ -216,9 +231,7 @@ impl Service {
                 call::PeerEvent::Candidates { generation, list: list.into_iter().filter_map(Candidate::new).collect() }
             }
             engine::PeerEvent::Connected(connected) => {
-                let quality = seat.quality.get_or_insert_default();
-                quality.path = Some(connected.path.path);
-                quality.candidates = Some(connected.path.candidates);
+                seat.path(connected.path);
                 call::PeerEvent::Connected
             }
             engine::PeerEvent::Silent => call::PeerEvent::Silent,
@@ -231,7 +244,15 @@ impl Service {
                 tracing::info!("call {}: the seat is empty: {reason}", short(&call));
                 return self.calls_input(Input::SeatLost(call));
             }
-            engine::PeerEvent::Path(_) | engine::PeerEvent::Playout { .. } | engine::PeerEvent::Closed => return,
+            engine::PeerEvent::Path(path) => {
+                seat.path(path);
+                if let Some(snapshot) = self.calls.get(&call) {
+                    let call = self.call_view(&snapshot);
+                    self.emitter.emit(Event::Call { call });
+                }
+                return;
+            }
+            engine::PeerEvent::Playout { .. } | engine::PeerEvent::Closed => return,
             engine::PeerEvent::Stats(quality) => {
                 seat.quality = Some(quality);
                 if let Some(snapshot) = self.calls.get(&call) {
@@ -267,8 +288,21 @@ impl Service {
     }
 
     fn call_view(&self, snapshot: &Snapshot) -> api::Call {
-        let quality = self.seats.by_call.get(&snapshot.id).and_then(|seat| seat.quality.clone());
+        let seat = self.seats.by_call.get(&snapshot.id);
+        let mut quality = seat.and_then(|seat| seat.quality.clone());
+        if let (Some(seat), Some(quality)) = (seat, &mut quality) {
+            quality.relay = seat.relay.map(|owner| self.relay_name(owner, &snapshot.friend, seat.tls));
+        }
         view::call(snapshot, self.book.name_of(&snapshot.friend), quality)
+    }
+
+    /// Whose relay it is: by name for the one whose friend it is; the other learns only who brought it.
+    fn relay_name(&self, owner: Owner, partner: &RootPublic, tls: bool) -> String {
+        let name = match owner {
+            Owner::Friend(root) => format!("{}'s relay", self.book.name_of(&root)),
+            Owner::Partner => format!("a relay of {}'s", self.book.name_of(partner)),
+        };
+        if tls { format!("{name} over TLS") } else { name }
     }
 
     // What clients ask.

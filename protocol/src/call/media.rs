@@ -54,8 +54,9 @@ impl Calls {
                 self.path_down(now, id);
             }
             PeerEvent::Failed { fatal: true, reason } => self.leave(unix_ms, id, Outcome::Failed, &reason),
-            PeerEvent::Failed { fatal: false, .. } => {
+            PeerEvent::Failed { fatal: false, reason } => {
                 call.dead = true;
+                call.trouble = Some(reason);
                 self.path_down(now, id);
             }
         }
@@ -66,6 +67,7 @@ impl Calls {
         let before = call.state();
         call.path = Path::Up;
         call.dead = false;
+        call.trouble = None;
         call.attempts = 0;
         call.due.setup = None;
         call.due.grace = None;

@@ -218,6 +218,8 @@ pub(super) struct Call {
     pub(super) offered: Option<u32>,
     /// The peer can only be rebuilt.
     pub(super) dead: bool,
+    /// What the peer said of its failure: better words for the person than any of ours.
+    pub(super) trouble: Option<String>,
     /// The own address changed: it is this side's turn to offer.
     pub(super) moved: bool,
     /// Candidates taken from the other side in this generation.
@@ -254,6 +256,7 @@ impl Call {
             generation: 0,
             offered: None,
             dead: false,
+            trouble: None,
             moved: false,
             candidates: 0,
             offers: (now, 0),

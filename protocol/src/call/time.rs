@@ -60,7 +60,9 @@ impl Calls {
             return;
         }
         if self.linked.contains(&call.friend) || rest.is_zero() {
-            let reason = "no way for sound and picture was found between the two computers";
+            let reason = call.trouble.take();
+            let reason =
+                reason.as_deref().unwrap_or("no way for sound and picture was found between the two computers");
             return self.leave(unix_ms, id, Outcome::Failed, reason);
         }
         // The descriptions could not even be exchanged: wait for the link as long as for a lost path.

@@ -33,8 +33,11 @@ const TICK: Duration = Duration::from_millis(90);
 const SIGN_OF_LIFE_MS: u64 = 100;
 /// Nothing for this long is silence.
 const SILENCE_MS: u64 = 1500;
-/// A path must be up within this time.
-const SETUP: Duration = Duration::from_secs(10);
+/// A path must be up within this time after the answer (before the call machine's ten seconds end, so that its words
+/// can be ours).
+const SETUP: Duration = Duration::from_secs(9);
+/// While it rings, the search goes on for longer than anything rings.
+const RINGING: Duration = Duration::from_secs(60);
 /// A path that has not answered for this long is lost, whatever may still be in the air.
 const LOST: Duration = Duration::from_secs(8);
 /// With the wrong certificate in sight, the handshake is given up after this time.
@@ -144,6 +147,8 @@ pub(super) struct Driver {
     /// The path as told last.
     path: Option<PathInfo>,
     flow: Flow,
+    /// When media was first allowed: the call is answered.
+    answered: Option<Instant>,
     seats: u64,
     silent: bool,
     video_accepted: bool,
@@ -184,6 +189,7 @@ impl Driver {
             known,
             path: None,
             flow: Flow::default(),
+            answered: None,
             seats: 0,
             silent: false,
             video_accepted: true,
@@ -351,6 +357,9 @@ impl Driver {
 
     fn set_flow(&mut self, flow: Flow) {
         let before = std::mem::replace(&mut self.flow, flow);
+        if flow != Flow::default() {
+            self.answered.get_or_insert_with(Instant::now);
+        }
         self.shared.set_flow(flow);
         if (before.audio, before.video) != (flow.audio, flow.video) {
             self.push(MediaControl::Flow { audio: flow.audio, video: flow.video });
@@ -437,7 +446,11 @@ impl Driver {
         let Some(live) = &mut self.live else { return };
         let waited = |since: Option<Instant>, limit| since.is_some_and(|at| now.saturating_duration_since(at) > limit);
         let refused = live.verified.is_none() && waited(live.reached, HANDSHAKE) && live.wrong_certificate();
-        if waited(live.since, SETUP) || refused {
+        let late = match self.answered {
+            Some(answered) => waited(live.since.map(|since| since.max(answered)), SETUP),
+            None => waited(live.since, RINGING),
+        };
+        if late || refused {
             self.path_lost().await;
             return;
         }

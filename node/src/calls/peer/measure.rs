@@ -118,6 +118,8 @@ impl Measure {
         let quality = Quality {
             path: self.path,
             candidates: self.candidates.clone(),
+            // Names are the service's business.
+            relay: None,
             rtt_ms: round_trip.map(|rtt| rtt.as_secs_f64() * 1e3),
             loss_in: self.loss_in,
             loss_out: self.loss_out(),
