@@ -1,6 +1,7 @@
 //! Two engines over loopback, with signalling in process: whole calls without a link.
 
 mod harness;
+mod relayed;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use twocan_control::{MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage};
 
 use crate::calls::*;
+use crate::relay::Access;
 
 /// Everything in here happens within this time, on a busy machine too.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -95,16 +96,24 @@ async fn signal(
     }
 }
 
+/// How a peer is set up here. The second participant is polite.
+fn config(participant: u16) -> PeerConfig {
+    PeerConfig {
+        label: "test".into(),
+        polite: participant == 0,
+        loopback: true,
+        participant,
+        relays: Vec::new(),
+        relay_only: false,
+    }
+}
+
 impl Side {
     fn new(engine: Engine, participant: u16) -> Self {
-        let config = PeerConfig {
-            label: "test".into(),
-            polite: participant == 0,
-            loopback: true,
-            participant,
-            relays: Vec::new(),
-            relay_only: false,
-        };
+        Self::with(engine, config(participant))
+    }
+
+    fn with(engine: Engine, config: PeerConfig) -> Self {
         let peer = engine.open(config.clone());
         let (tell, events) = mpsc::channel(4096);
         let (wiring, to) = (Arc::new(Wiring::default()), Arc::new(Mutex::new(None)));
@@ -153,7 +162,7 @@ impl Side {
     async fn renew(&mut self) {
         let to = self.to.lock().unwrap().clone().unwrap();
         let _ = self.handle.send(PeerCommand::Close);
-        let mut other = Self::new(self.engine.clone(), self.config.participant);
+        let mut other = Self::with(self.engine.clone(), self.config.clone());
         *other.to.lock().unwrap() = Some(to);
         std::mem::swap(self, &mut other);
         other.event(|event| matches!(event, PeerEvent::Closed)).await;
@@ -331,6 +340,20 @@ impl Pair {
 
     pub(super) async fn new() -> Self {
         Self::with(engine().await, engine().await).await
+    }
+
+    /// With relays for each side; `hidden` sides use nothing else.
+    pub(super) async fn relayed(relays: [Vec<Access>; 2], hidden: [bool; 2]) -> Self {
+        let [first, second] = relays;
+        let mut sides = Vec::new();
+        for (participant, relays, relay_only) in [(1, first, hidden[0]), (0, second, hidden[1])] {
+            let config = PeerConfig { relays, relay_only, ..config(participant) };
+            sides.push(Side::with(engine().await, config));
+        }
+        let (Some(b), Some(a)) = (sides.pop(), sides.pop()) else { unreachable!() };
+        *a.to.lock().unwrap() = Some(b.handle.clone());
+        *b.to.lock().unwrap() = Some(a.handle.clone());
+        Self { a, b }
     }
 
     #[expect(clippy::unused_async, reason = "must be called inside the runtime")]
