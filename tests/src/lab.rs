@@ -14,6 +14,7 @@ pub mod net;
 pub mod packet;
 pub mod pair;
 pub mod people;
+pub mod proxy;
 mod pump;
 pub mod relaycost;
 pub mod site;

@@ -188,6 +188,7 @@ async fn once(pair: &mut Pair, run: &mut Run) -> Result<()> {
     online.context("the link")?;
     // A link that was just made may still move to a better path.
     tokio::time::sleep(Duration::from_secs(2)).await;
+    note_link(run, pair).await?;
     let (talk, rang) = pair.talk().await.context("the call over the link")?;
     run.ring_ms = Some(millis(rang));
     run.answer_to_audio_ms = Some(millis(talk.first[0].max(talk.first[1])));
@@ -197,11 +198,16 @@ async fn once(pair: &mut Pair, run: &mut Run) -> Result<()> {
     run.talked = talk.ears.iter().all(|ear| ear.count(last, now) >= TALKED);
     let [caller, _] = pair.calls(&talk.id).await?;
     note_media(run, &caller);
+    note_link(run, pair).await?;
+    pair.hang_up(talk).await
+}
+
+async fn note_link(run: &mut Run, pair: &Pair) -> Result<()> {
     if let Some(link) = pair.friend().await?.link {
         run.link_path = Some(name(link.path));
         run.link_transport = Some(link.transport);
     }
-    pair.hang_up(talk).await
+    Ok(())
 }
 
 fn note_media(run: &mut Run, call: &Call) {

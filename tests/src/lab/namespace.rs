@@ -113,7 +113,7 @@ fn tun(name: &str) -> io::Result<File> {
 }
 
 /// Why no lab can run here, if it cannot.
-pub(super) fn missing() -> Option<String> {
+pub fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("it needs root, for network namespaces".to_owned());
     }

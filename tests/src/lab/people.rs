@@ -8,11 +8,14 @@ use twocan_control::{Handle, Profile};
 use super::{Host, Lab};
 use crate::node::{Node, Options};
 
-/// The port of a public node, UDP and TCP: what even strict firewalls let out.
+/// The port of a public node, UDP and TCP: what even strict firewalls let out. On TCP its relay listens there, which
+/// passes on to the swarm what is not TLS.
 pub const PUBLIC_PORT: u16 = 443;
+/// The swarm's own TCP port in a public node.
+const SWARM_PORT: u16 = 4001;
 
 /// What a public friend's `config.toml` says besides.
-pub const PUBLIC_CONFIG: &str = "";
+pub const PUBLIC_CONFIG: &str = "[relay]\ntls_port = 443\n";
 
 /// How a node at a host listens: everywhere, at ports that the system chooses, as by default.
 pub fn options(host: &Host, bootstrap: &[String], extra: &str) -> Options {
@@ -20,18 +23,18 @@ pub fn options(host: &Host, bootstrap: &[String], extra: &str) -> Options {
         bootstrap: bootstrap.to_vec(),
         extra: extra.to_owned(),
         dht_server: None,
-        listen: Some(listen(0)),
+        listen: Some(listen(0, 0)),
         namespace: Some(host.namespace().clone()),
     }
 }
 
 /// The same for a node with a public address, at ports that others can know.
 pub fn public_options(host: &Host, bootstrap: &[String], extra: &str) -> Options {
-    Options { listen: Some(listen(PUBLIC_PORT)), dht_server: Some("on"), ..options(host, bootstrap, extra) }
+    Options { listen: Some(listen(PUBLIC_PORT, SWARM_PORT)), dht_server: Some("on"), ..options(host, bootstrap, extra) }
 }
 
-fn listen(port: u16) -> Vec<String> {
-    let any = |ip: &str| [format!("/{ip}/udp/{port}/quic-v1"), format!("/{ip}/tcp/{port}")];
+fn listen(udp: u16, tcp: u16) -> Vec<String> {
+    let any = |ip: &str| [format!("/{ip}/udp/{udp}/quic-v1"), format!("/{ip}/tcp/{tcp}")];
     [any("ip4/0.0.0.0"), any("ip6/::")].concat()
 }
 
