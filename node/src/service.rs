@@ -329,6 +329,7 @@ impl Service {
         if self.listen.len() < LISTEN_SHOWN && !self.listen.contains(&address) {
             self.listen.push(address);
             self.want_ports();
+            self.share_relay_tls();
         }
         self.remember_ports();
     }

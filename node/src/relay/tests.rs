@@ -63,7 +63,7 @@ impl Rig {
         }));
         let identity = Identity::generate().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let tls = server.serve_tls(listener, &identity, other).unwrap();
+        let tls = server.serve_tls(listener, &identity, Arc::new(other.unwrap_or(0).into())).unwrap();
         Self { server, udp, tls, identity }
     }
 

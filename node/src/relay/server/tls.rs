@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -127,7 +127,7 @@ impl Drop for Open {
 
 impl Server {
     /// Serves TURN over TLS on a socket that listens. What does not begin as TLS goes to `other`, a TCP port of this
-    /// machine, if there is one. Must run inside the tokio runtime.
+    /// machine, which may become known later; 0: there is none, and such connections are closed. Must run inside the tokio runtime.
     ///
     /// # Errors
     /// If certificate or socket cannot be used.
@@ -135,7 +135,7 @@ impl Server {
         &self,
         listener: std::net::TcpListener,
         identity: &Identity,
-        other: Option<u16>,
+        other: Arc<AtomicU16>,
     ) -> Result<SocketAddr, ListenError> {
         let acceptor = TlsAcceptor::from(identity.server()?);
         listener.set_nonblocking(true)?;
@@ -147,7 +147,7 @@ impl Server {
     }
 }
 
-async fn accept(inner: Weak<Inner>, listener: TcpListener, acceptor: TlsAcceptor, other: Option<u16>) {
+async fn accept(inner: Weak<Inner>, listener: TcpListener, acceptor: TlsAcceptor, other: Arc<AtomicU16>) {
     loop {
         let Ok((stream, from)) = listener.accept().await else {
             // Out of file descriptors, for example: others may close some.
@@ -160,7 +160,7 @@ async fn accept(inner: Weak<Inner>, listener: TcpListener, acceptor: TlsAcceptor
             continue;
         }
         let place = Place { inner: inner.clone(), ip: from.ip() };
-        let (inner, acceptor) = (inner.clone(), acceptor.clone());
+        let (inner, acceptor, other) = (inner.clone(), acceptor.clone(), other.load(Ordering::Relaxed));
         tokio::spawn(async move {
             if let Err(error) = serve(&inner, stream, from, acceptor, other).await {
                 tracing::debug!("a TLS connection ended: {error}");
@@ -175,7 +175,7 @@ async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     acceptor: TlsAcceptor,
-    other: Option<u16>,
+    other: u16,
 ) -> io::Result<()> {
     tune(&stream);
     let mut first = [0];
@@ -187,8 +187,8 @@ async fn serve(
     };
     if tokio::time::timeout(HANDSHAKE, begun).await?? != TLS_HANDSHAKE {
         return match other {
-            Some(port) => splice(stream, port).await,
-            None => Ok(()),
+            0 => Ok(()),
+            port => splice(stream, port).await,
         };
     }
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;

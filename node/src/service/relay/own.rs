@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde::{Deserialize, Serialize};
 use twocan_protocol::identity::RootPublic;
@@ -42,9 +44,13 @@ pub(in crate::service) struct Own {
     record: RelayRecord,
     identity: Option<Identity>,
     tls: Option<Tls>,
+    /// The swarm's TCP port on this machine, to which the TLS port passes on what is no TLS; 0 until it listens.
+    swarm_port: Arc<AtomicU16>,
     /// TLS was tried in vain; why.
     tls_trouble: Option<String>,
     pub(super) serving: bool,
+    /// Where it serves.
+    usable: Vec<IpAddr>,
     pub(super) reason: String,
     offer: Offer,
     /// What friends were told last over the link that they have now.
@@ -95,8 +101,10 @@ impl Own {
             record,
             identity: None,
             tls: None,
+            swarm_port: Arc::default(),
             tls_trouble: None,
             serving: false,
+            usable: Vec::new(),
             reason: "The node is starting.".into(),
             offer: Offer::default(),
             told: BTreeMap::new(),
@@ -199,6 +207,7 @@ impl Service {
             Policy::Friends | Policy::Anyone => (addresses, "It is switched on."),
         };
         own.serving = !usable.is_empty();
+        own.usable.clone_from(&usable);
         own.reason = reason.to_owned();
         own.server.set_addresses(usable.clone());
         own.server.set_policy(if own.serving { own.policy } else { Policy::Off });
@@ -226,17 +235,24 @@ impl Service {
         tracing::info!("relaying for friends: {} {}", if own.serving { "yes." } else { "no." }, own.reason);
         own.offer = offer;
         self.want_ports();
-        // The swarm's port is behind the TLS port, too.
-        let also: Vec<String> = match (&self.relays.own.tls, self.swarm_tcp_port()) {
-            (Some(tls), Some(port)) if tls.port != port => usable.iter().map(|ip| multiaddr(*ip, tls.port)).collect(),
-            _ => Vec::new(),
-        };
-        let swarm = self.swarm.clone();
-        tokio::spawn(async move { swarm.also_listens(also).await });
+        self.share_relay_tls();
         let friends: Vec<RootPublic> = self.sessions.keys().copied().collect();
         for friend in friends {
             self.offer_to(friend);
         }
+    }
+
+    /// Lets the swarm be reached behind the TLS port, once both listen.
+    pub(in crate::service) fn share_relay_tls(&mut self) {
+        let Some(port) = self.swarm_tcp_port() else { return };
+        let own = &self.relays.own;
+        own.swarm_port.store(port, Ordering::Relaxed);
+        let also: Vec<String> = match &own.tls {
+            Some(tls) if tls.port != port => own.usable.iter().map(|ip| multiaddr(*ip, tls.port)).collect(),
+            _ => Vec::new(),
+        };
+        let swarm = self.swarm.clone();
+        tokio::spawn(async move { swarm.also_listens(also).await });
     }
 
     /// Addresses of this machine at which others can reach it.
@@ -259,7 +275,7 @@ impl Service {
     /// Serves TLS from now on, if it does not yet.
     fn open_relay_tls(&mut self) {
         let (media, ip) = (self.engine.port(), self.bound_ip());
-        let swarm_port = self.swarm_tcp_port();
+        let swarm_port = Arc::clone(&self.relays.own.swarm_port);
         let own = &mut self.relays.own;
         if own.tls.is_some() || own.configured_tls == Some(0) || own.tls_trouble.is_some() {
             return;
