@@ -6,8 +6,10 @@
 //! unknown kinds come out as [`Message::Unknown`], so that old and new versions meet without harm.
 
 mod call;
+mod clock;
 mod contact;
 mod message;
+mod preflight;
 mod relay;
 mod text;
 mod whereabouts;
@@ -16,8 +18,10 @@ pub use call::{
     CallBody, CallId, CallMessage, Candidate, Candidates, DeclineReason, Description, DescriptionKind, LeaveReason,
     MAX_CANDIDATES, MAX_SDP,
 };
+pub use clock::ClockMessage;
 pub use contact::{ContactMessage, Reply, Request, RequestId};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
+pub use preflight::{PreflightBody, PreflightMessage, PreflightRefusal, PreflightReport, Side};
 pub use relay::{CallRelay, Credential, Endpoint, Endpoints, Offer, RelayGrant, RelayMessage, RelayRefusal, Word};
 pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
 pub use whereabouts::{Addresses, MAX_HOSTS, Whereabouts, few_hosts};

@@ -7,7 +7,8 @@ use super::{bytes, check};
 use crate::identity::{PeerId, RootKey};
 use crate::rendezvous::Grant;
 use crate::wire::{
-    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ContactMessage, Credential,
+    Availability, Bounded, ByeReason, CallBody, ClockMessage, PreflightBody, PreflightMessage, PreflightRefusal,
+    PreflightReport, Side, CallId, CallMessage, CallRelay, Candidate, ContactMessage, Credential,
     DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship, Hello, LeaveReason, List,
     Message, Name, Note, Offer, Open, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Whereabouts,
     Word,
@@ -152,6 +153,42 @@ fn call_frames() -> Vec<Value> {
     frames
 }
 
+fn clock_frames() -> Vec<Value> {
+    [("ask", ClockMessage::Ask { id: 5 }), ("tell", ClockMessage::Tell { id: 5, time: 1_800_000_000_123 })]
+        .map(|(name, message)| frame(&format!("clock: {name}"), None, None, Message::Clock(message)))
+        .to_vec()
+}
+
+fn preflight_frames() -> Vec<Value> {
+    let word = |text: &str| Word::new(text).unwrap();
+    let endpoint = |text: &str| Endpoint::from(text.parse::<std::net::SocketAddr>().unwrap());
+    let relay = CallRelay {
+        udp: Endpoints::first_of([endpoint("203.0.113.9:4001")]),
+        tls: Endpoints::first_of([endpoint("203.0.113.9:443")]),
+        certificate: bytes(4),
+        user: word("3f9c0e5d7a1b2c4d"),
+        password: word("partners-password"),
+        lifetime: 3500,
+    };
+    let side = |kind, relays| Side { description: description(kind, 0), candidates: candidates(), relays };
+    let report = PreflightReport { packets: 148, lost: 2, jitter: 1250, rate: 2_400_000 };
+    let mut bodies = vec![
+        ("offer".to_owned(), PreflightBody::Offer(side(DescriptionKind::Offer, List::first_of([relay])))),
+        ("answer".to_owned(), PreflightBody::Answer(side(DescriptionKind::Answer, List::default()))),
+        ("candidates".to_owned(), PreflightBody::Candidates(candidates())),
+        ("report".to_owned(), PreflightBody::Report(report)),
+        ("end".to_owned(), PreflightBody::End),
+    ];
+    for reason in PreflightRefusal::ALL {
+        bodies.push((format!("refuse, {}", reason.word()), PreflightBody::Refuse(*reason)));
+    }
+    let named = |(name, body)| {
+        let message = PreflightMessage { id: CallId(*b"0123456789abcdef"), body };
+        frame(&format!("preflight: {name}"), None, None, Message::Preflight(message))
+    };
+    bodies.into_iter().map(named).collect()
+}
+
 fn relay_frames() -> Vec<Value> {
     let endpoints = |texts: &[&str]| {
         Endpoints::first_of(texts.iter().map(|text| Endpoint::from(text.parse::<std::net::SocketAddr>().unwrap())))
@@ -281,7 +318,7 @@ fn messages_are_those_in_the_vectors() {
     let replies =
         Reply::ALL.iter().map(|reply| contact(&format!("reply: {}", reply.word()), ContactMessage::Reply(*reply)));
     contacts.extend(replies);
-    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).chain(relay_frames()).collect();
+    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).chain(relay_frames()).chain(clock_frames()).chain(preflight_frames()).collect();
     check(
         "messages",
         &json!({

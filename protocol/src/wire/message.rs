@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{self, CallMessage};
+use super::clock::{self, ClockMessage};
+use super::preflight::{self, PreflightMessage};
 use super::relay::{self, RelayMessage};
 use super::text::words;
 use super::{Bounded, MAX_KIND, Name, Whereabouts, WireError, from_cbor, to_cbor};
@@ -41,6 +43,10 @@ pub enum Message {
     Call(CallMessage),
     /// Something about packet relays.
     Relay(RelayMessage),
+    /// Something about clocks.
+    Clock(ClockMessage),
+    /// Something about a preflight.
+    Preflight(PreflightMessage),
     /// A kind that this version does not know. Never sent; the receiver answers with [`Message::Unsupported`].
     Unknown(Bounded<MAX_KIND>),
 }
@@ -178,6 +184,8 @@ impl Message {
             Self::Whereabouts(_) => "whereabouts",
             Self::Call(message) => message.body.kind(),
             Self::Relay(message) => message.kind(),
+            Self::Clock(message) => message.kind(),
+            Self::Preflight(message) => message.body.kind(),
             Self::Unknown(kind) => kind.as_str(),
         }
     }
@@ -199,6 +207,8 @@ impl Message {
             Self::Whereabouts(whereabouts) => to_cbor("whereabouts", whereabouts),
             Self::Call(message) => call::encode(message),
             Self::Relay(message) => relay::encode(message),
+            Self::Clock(message) => clock::encode(message),
+            Self::Preflight(message) => preflight::encode(message),
             Self::Unknown(_) => Err(WireError::Encode("a kind that is not known here")),
         }?;
         Ok((self.kind(), body))
@@ -228,6 +238,10 @@ impl Message {
                     Self::Call(message)
                 } else if let Some(message) = relay::decode(kind, body)? {
                     Self::Relay(message)
+                } else if let Some(message) = clock::decode(kind, body)? {
+                    Self::Clock(message)
+                } else if let Some(message) = preflight::decode(kind, body)? {
+                    Self::Preflight(message)
                 } else {
                     Self::Unknown(Bounded::new(kind).unwrap_or_default())
                 }

@@ -145,6 +145,10 @@ class Fields:
         )
 
 
+def preflight(body):
+    return Fields(id=blob(16), body=body)
+
+
 def about_a_call(**body):
     return Fields(call=blob(16), participant=unsigned(16), body=Fields(**body))
 
@@ -156,6 +160,7 @@ CALL_RELAY = Fields(
     udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32), user=text(64), password=text(64), lifetime=unsigned(32)
 )
 DESCRIPTION = Fields(kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384))
+SIDE = Fields(description=DESCRIPTION, candidates_may=candidates, relays_may=Items(4, CALL_RELAY))
 KINDS = {
     "open": Fields(session=unsigned(64), first=unsigned(64), of=unsigned(64), received=unsigned(64)),
     "ack": Fields(),
@@ -192,6 +197,16 @@ KINDS = {
     "relay.ask": Fields(id=unsigned(64)),
     "relay.grant": Fields(id=unsigned(64), own=CREDENTIAL, partner=CREDENTIAL, lifetime=unsigned(32)),
     "relay.refuse": Fields(id=unsigned(64), reason=word("off", "busy")),
+    "clock.ask": Fields(id=unsigned(64)),
+    "clock.tell": Fields(id=unsigned(64), time=unsigned(64)),
+    "preflight.offer": preflight(SIDE),
+    "preflight.answer": preflight(SIDE),
+    "preflight.candidates": preflight(Fields(candidates=candidates)),
+    "preflight.refuse": preflight(Fields(reason=word("busy", "often", "failed"))),
+    "preflight.report": preflight(
+        Fields(packets=unsigned(32), lost=unsigned(32), jitter=unsigned(32), rate_may=unsigned(64))
+    ),
+    "preflight.end": preflight(Fields()),
 }
 CONTACT_KINDS = {
     "request": Fields(id=unsigned(64), name_may=line(64), message_may=line(280), friends_may=boolean),
