@@ -7,6 +7,7 @@
 
 pub mod call;
 pub mod client;
+pub mod doctor;
 pub mod endpoint;
 pub mod error;
 pub mod event;
@@ -28,6 +29,7 @@ pub use call::{
 };
 
 pub use client::Client;
+pub use doctor::{Check, Doctor, Preflight};
 pub use endpoint::{Endpoint, Token};
 pub use error::{Code, Error, Result};
 pub use event::Event;
@@ -38,7 +40,7 @@ pub use friend::{
 pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
 pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
-pub use node::{Check, Doctor, Health, Lookup, LookupRequest, Report, Status, Timings};
+pub use node::{Health, Lookup, LookupRequest, Report, Status, Timings};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
 pub use validate::Validate;
 

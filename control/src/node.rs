@@ -1,8 +1,9 @@
-//! The node itself: is it well, what does it do, what stands in its way.
+//! The node itself: how it is, what it does. What stands in its way is in [`crate::doctor`].
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::doctor::Reachability;
 use crate::friend::Availability;
 
 /// How the node is.
@@ -28,6 +29,9 @@ pub struct Status {
     pub listen: Vec<String>,
     /// UDP port of all calls (0 while locked).
     pub media_port: u16,
+    /// How others can reach this node.
+    #[serde(default)]
+    pub reachability: Reachability,
     /// The DHT as this node sees it.
     pub dht: Health,
     /// Friends in all, and online.
@@ -93,29 +97,6 @@ pub struct Lookup {
     pub copies: u32,
     /// Copies that failed verification.
     pub bad_copies: u32,
-}
-
-/// One line of the doctor's report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Check {
-    /// What was looked at, in a few words.
-    pub name: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// What was seen.
-    pub finding: String,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
-}
-
-/// The doctor's report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Doctor {
-    /// The whole in one sentence.
-    pub summary: String,
-    /// One by one.
-    pub checks: Vec<Check>,
 }
 
 /// A redacted report for a bug report: no keys, names, addresses or ids.

@@ -321,6 +321,7 @@ mod tests {
             peer_id: String::new(),
             listen: vec![],
             media_port: 1,
+            reachability: twocan_control::doctor::Reachability::Unknown,
             dht: Health::default(),
             friends: 0,
             friends_online: 0,

@@ -12,6 +12,7 @@
 //! The task never waits for a peer or a client: queues to them are bounded and a full one means that they are too slow.
 
 mod calls;
+mod clock;
 mod doctor;
 mod friends;
 mod handle;
@@ -131,6 +132,8 @@ pub struct Service {
     whereabouts: BTreeMap<RootPublic, Whereabouts>,
     lan: Vec<reach::Neighbour>,
     dials: reach::Dials,
+    carried: doctor::Carried,
+    clocks: clock::Clocks,
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
@@ -183,6 +186,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         friendships: BTreeMap::new(),
         lan: Vec::new(),
         dials: reach::Dials::default(),
+        carried: doctor::Carried::default(),
+        clocks: clock::Clocks::default(),
         token,
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
@@ -308,7 +313,8 @@ impl Service {
                 self.notice(format!("The network stopped listening on an address: {reason}"));
             }
             swarm::Event::Listening(address) => self.listening(address),
-            swarm::Event::Connected(_) | swarm::Event::Disconnected { .. } | swarm::Event::Upgraded { .. } => {}
+            swarm::Event::Connected(info) => self.carried.count(&info),
+            swarm::Event::Disconnected { .. } | swarm::Event::Upgraded { .. } => {}
         }
     }
 
@@ -431,6 +437,7 @@ impl Service {
             peer_id: self.swarm.peer_text().to_owned(),
             listen: self.listen.clone(),
             media_port: self.engine.port(),
+            reachability: self.reachability(),
             dht: twocan_control::Health {
                 peers: small(dht.peers),
                 server: dht.server,

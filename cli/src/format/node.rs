@@ -1,5 +1,6 @@
 //! The node in words: status, doctor, lookup.
 
+use twocan_control::doctor::Reachability;
 use twocan_control::{Availability, Doctor, Lookup, Status};
 
 use super::{Colour, Style, clean_line, time};
@@ -10,6 +11,18 @@ pub fn availability(availability: Availability) -> &'static str {
         Availability::Available => "available",
         Availability::Dnd => "do not disturb",
         Availability::Invisible => "invisible",
+    }
+}
+
+/// How others can reach the node, in a few words.
+pub fn reachability(reachability: Reachability) -> &'static str {
+    match reachability {
+        Reachability::Unknown => "not known yet (`twocan doctor` says more)",
+        Reachability::Public => "directly, by anybody",
+        Reachability::Mapped => "directly, through the router's open ports",
+        Reachability::Relayed => "through relays, directly where both sides knock",
+        Reachability::Outgoing => "only by those to whom this node reaches out (`twocan doctor` says what to do)",
+        Reachability::Local => "on this machine only",
     }
 }
 
@@ -36,6 +49,7 @@ pub fn status(status: &Status, style: Style) -> String {
         lines.push(format!("requests: {} waiting", status.requests));
         lines.push(format!("calls:    {}", status.calls));
         lines.push(format!("network:  {dht}"));
+        lines.push(format!("reached:  {}", reachability(status.reachability)));
         let slots = (status.dht.slots_confirmed, status.dht.slots_published);
         lines.push(format!("findable: {} of {} slots confirmed by other nodes", slots.0, slots.1));
         lines.push(format!("calls on: UDP port {}", status.media_port));
@@ -51,7 +65,11 @@ pub fn status(status: &Status, style: Style) -> String {
 pub fn doctor(doctor: &Doctor, style: Style) -> String {
     let mut out = format!("{}\n", clean_line(&doctor.summary));
     for check in &doctor.checks {
-        let mark = if check.ok { style.paint(Colour::Green, "ok  ") } else { style.paint(Colour::Red, "FAIL") };
+        let mark = match (check.ok, &check.advice) {
+            (true, None) => style.paint(Colour::Green, "ok  "),
+            (true, Some(_)) => style.paint(Colour::Yellow, "hint"),
+            (false, _) => style.paint(Colour::Red, "FAIL"),
+        };
         out.push_str(&format!("{mark} {}: {}\n", clean_line(&check.name), clean_line(&check.finding)));
         if let Some(advice) = &check.advice {
             out.push_str(&format!("     {}\n", clean_line(advice)));
@@ -90,6 +108,7 @@ mod tests {
             peer_id: String::new(),
             listen: vec![],
             media_port: 4000,
+            reachability: Reachability::Mapped,
             dht: Health::default(),
             friends: 2,
             friends_online: 1,
@@ -103,6 +122,7 @@ mod tests {
     #[test]
     fn a_node_without_peers_says_that_nobody_can_be_found() {
         let text = status(&plain(), Style::default());
+        assert!(text.contains("reached:  directly, through the router"), "{text}");
         assert!(text.contains("no other node known") && text.contains("note: the store was repaired"), "{text}");
     }
 
@@ -114,8 +134,15 @@ mod tests {
 
     #[test]
     fn the_doctor_gives_advice_under_what_is_wrong() {
-        let check = Check { name: "DHT".into(), ok: false, finding: "no peer".into(), advice: Some("add one".into()) };
-        let text = doctor(&Doctor { summary: "One thing is wrong".into(), checks: vec![check] }, Style::default());
-        assert_eq!(text, "One thing is wrong\nFAIL DHT: no peer\n     add one\n");
+        let check = |name: &str, ok: bool| Check {
+            name: name.into(),
+            ok,
+            finding: "no peer".into(),
+            advice: Some("add one".into()),
+        };
+        let checks = vec![check("DHT", false), check("port", true), Check { advice: None, ..check("disk", true) }];
+        let text = doctor(&Doctor { summary: "One thing".into(), checks, ..Doctor::default() }, Style::default());
+        let lines = "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
+        assert_eq!(text, lines);
     }
 }

@@ -36,6 +36,7 @@ impl Handle for FakeNode {
             peer_id: "12D3KooWFake".to_owned(),
             listen: vec!["/ip4/127.0.0.1/udp/1/quic-v1".to_owned()],
             media_port: 1,
+            reachability: crate::doctor::Reachability::Unknown,
             dht: Health::default(),
             friends: count(state.friends.len()),
             friends_online: count(state.friends.iter().filter(|friend| friend.online).count()),
@@ -339,7 +340,7 @@ impl Handle for FakeNode {
     async fn doctor(&self) -> Result<Doctor> {
         self.enter().await?;
         let check = Check { name: "memory".to_owned(), ok: true, finding: "it works".to_owned(), advice: None };
-        Ok(Doctor { summary: "all is well".to_owned(), checks: vec![check] })
+        Ok(Doctor { summary: "all is well".to_owned(), checks: vec![check], ..Doctor::default() })
     }
 
     async fn report(&self) -> Result<Report> {

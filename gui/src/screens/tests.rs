@@ -117,6 +117,7 @@ fn snapshot() -> Snapshot {
             peer_id: String::new(),
             listen: vec![],
             media_port: 1,
+            reachability: twocan_control::doctor::Reachability::Unknown,
             dht: Health { peers: 12, ..Health::default() },
             friends: 3,
             friends_online: 1,

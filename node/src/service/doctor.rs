@@ -1,75 +1,90 @@
 //! What the node finds when it looks at itself: for a person (`doctor`), and for a bug report without secrets (`report`).
+//!
+//! [`Service::examination`] collects what is known, [`Examination::run`] asks relays and clocks anew (which takes a
+//! second or two), and [`verdict`] makes of it what a person reads.
+
+mod checks;
+mod facts;
+mod verdict;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
-use twocan_control::{Check, Doctor, Report};
+use twocan_control::{Doctor, Report, doctor::Reachability};
 
 use super::Service;
+use crate::portmap::{Place, Side};
+pub(super) use facts::Carried;
+use facts::{Facts, OwnPorts};
+
+/// An examination that goes on outside the service.
+pub(super) struct Examination {
+    facts: Facts,
+}
+
+impl Examination {
+    /// Asks those who can be asked, and concludes.
+    pub(super) async fn run(self) -> Doctor {
+        let records = self.facts;
+        verdict::examine(&records)
+    }
+}
 
 impl Service {
-    /// Looks at disk, network, DHT and links.
-    pub(super) fn doctor(&self) -> Doctor {
-        let status = self.status();
-        let mut checks = Vec::new();
-        let mut check = |name: &str, ok: bool, finding: String, advice: &str| {
-            let advice = (!ok).then(|| advice.to_owned());
-            checks.push(Check { name: name.to_owned(), ok, finding, advice });
+    /// Looks at disk, network, DHT and links; the rest is asked on a task of its own.
+    pub(super) fn examination(&self) -> Examination {
+        Examination { facts: self.facts() }
+    }
+
+    /// How others can reach this node, for the status.
+    pub(super) fn reachability(&self) -> Reachability {
+        verdict::reachability(&self.known())
+    }
+
+    /// What is known, and what the system says about its own addresses.
+    fn facts(&self) -> Facts {
+        let place = Place::of_this_machine();
+        let local = |side: Option<Side>| side.map(|side| side.local);
+        Facts {
+            local4: local(place.v4).and_then(|ip| if let IpAddr::V4(v4) = ip { Some(v4) } else { None }),
+            local6: local(place.v6).and_then(|ip| if let IpAddr::V6(v6) = ip { Some(v6) } else { None }),
+            ..self.known()
+        }
+    }
+
+    fn known(&self) -> Facts {
+        let port = |kind: &str| {
+            let find = |address: &String| address.split_once(kind)?.1.split('/').next()?.parse().ok();
+            self.listen.iter().find_map(find).unwrap_or(0)
         };
-        let trouble = self.records.trouble();
-        check(
-            "store",
-            trouble.is_none(),
-            trouble.unwrap_or_else(|| "everything is written to the disk".to_owned()),
-            "free some space, or look at the rights of the home folder",
-        );
-        check(
-            "listening",
-            !status.listen.is_empty(),
-            match status.listen.len() {
-                1 => "1 address of this machine".to_owned(),
-                count => format!("{count} addresses of this machine"),
+        let dht = self.swarm.dht();
+        let health = *self.rendezvous.status().borrow();
+        let (peers, server) = (dht.borrow().peers, dht.borrow().server);
+        let listen_outside = |address: &String| !address.contains("/127.") && !address.contains("/::1/");
+        Facts {
+            loopback: !self.listen.is_empty() && !self.listen.iter().any(listen_outside),
+            ports: OwnPorts { quic: port("/udp/"), tcp: port("/tcp/"), media: self.engine.port() },
+            carried: self.carried,
+            mapping_on: self.config.network.port_mapping,
+            mapping: self.portmap.view().borrow().clone(),
+            dht: twocan_control::Health {
+                peers: super::small(peers),
+                server,
+                slots_published: super::small(health.published),
+                slots_confirmed: super::small(health.confirmed),
+                records_stored: 0,
             },
-            "look at [network] listen in config.toml, and whether the machine has a network",
-        );
-        check(
-            "calls",
-            self.engine.busy().is_none(),
-            match self.engine.busy() {
-                None => format!("UDP port {}", status.media_port),
-                Some(port) => format!("UDP port {}, because {port} is in use by another program", status.media_port),
-            },
-            "stop the other program, or set [media] port in config.toml",
-        );
-        check(
-            "DHT",
-            status.dht.peers > 0,
-            match status.dht.peers {
-                0 => "no other twocan node is known".to_owned(),
-                1 => "1 other node is known".to_owned(),
-                peers => format!("{peers} other nodes are known"),
-            },
-            "add a friend's address with hints, put a node into [network] bootstrap, or wait for one on the LAN",
-        );
-        check(
-            "being found",
-            status.dht.slots_confirmed > 0,
-            format!(
-                "{} slots are published, {} were read back from another node",
-                status.dht.slots_published, status.dht.slots_confirmed
-            ),
-            "friends can only find this node by its last address until the slots are published",
-        );
-        let searching = self.book.friends().filter(|friend| !friend.linked).count();
-        let friends = self.book.friends().count();
-        check(
-            "friends",
-            friends == 0 || searching < friends,
-            format!("{} of {friends} linked", friends - searching),
-            "friends who are away are looked for again and again; a call to one looks at once",
-        );
-        let bad: Vec<&str> = checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
-        let summary = if bad.is_empty() { "All is well.".to_owned() } else { format!("Look at: {}.", bad.join(", ")) };
-        Doctor { summary, checks }
+            clock_ms: self.clocks.error().map(|(error, _)| error),
+            clock_friends: super::small(self.clocks.error().map_or(0, |(_, friends)| friends)),
+            friends: self.book.friends().count(),
+            linked: self.book.friends().filter(|friend| friend.linked).count(),
+            listening: self.listen.len(),
+            store: self.records.trouble(),
+            media_busy: self.engine.busy(),
+            ..Facts::default()
+        }
     }
 
     /// Counts and settings, without keys, names, addresses or ids.
@@ -110,7 +125,7 @@ impl Service {
                 ),
             );
         }
-        for check in self.doctor().checks {
+        for check in verdict::examine(&self.facts()).checks {
             line(&format!("check {}", check.name), (if check.ok { "ok" } else { "not ok" }).to_owned());
         }
         Report { text }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use futures::stream::BoxStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use twocan_control::doctor::Reachability;
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
     Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
@@ -112,6 +113,7 @@ impl Handle {
             peer_id: String::new(),
             listen: Vec::new(),
             media_port: 0,
+            reachability: Reachability::Unknown,
             dht: Health::default(),
             friends: 0,
             friends_online: 0,
@@ -337,7 +339,8 @@ impl twocan_control::Handle for Handle {
     }
 
     async fn doctor(&self) -> Result<Doctor> {
-        self.run(|service| Ok(service.doctor())).await
+        let examination = self.run(|service| Ok(service.examination())).await?;
+        Ok(examination.run().await)
     }
 
     async fn report(&self) -> Result<Report> {

@@ -242,6 +242,11 @@ impl Service {
             }
             Message::Whereabouts(told) => self.told_whereabouts(root, &told),
             Message::Relay(message) => self.relay_received(root, message),
+            Message::Clock(message) => {
+                if self.book.is_friend(&root) {
+                    self.clock_message(root, message);
+                }
+            }
             message => self.book_input(friend::Input::Received(root, message)),
         }
     }
@@ -261,6 +266,7 @@ impl Service {
         self.tell_whereabouts_to(root);
         self.relay_link_up(root, restarted);
         self.calls_input(call::Input::LinkUp { friend: root, restarted });
+        self.ask_clock(root);
     }
 
     /// A connection ended before the link was up.
@@ -299,6 +305,7 @@ impl Service {
         self.dials.stop(&root);
         self.friendships.remove(&root);
         self.whereabouts.remove(&root);
+        self.clocks.forget(&root);
     }
 
     /// Closes the link; it is made again another way.

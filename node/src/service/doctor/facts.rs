@@ -1,0 +1,122 @@
+//! What the doctor goes by: plain facts, so that the verdict can be tested without a network.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use twocan_control::Health;
+
+use crate::portmap;
+use crate::swarm::{ConnectionInfo, Route, Transport};
+
+/// What a server said: as whom it sees our media port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) server: SocketAddr,
+    pub(super) mapped: SocketAddr,
+}
+
+/// A friend's relay, and how it answered just now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct RelayFact {
+    pub(super) friend: String,
+    /// Whether it offers UDP, and the round trip if it answered.
+    pub(super) udp: Option<Option<f64>>,
+    /// Whether it offers TLS, and the time to connect if it answered.
+    pub(super) tls: Option<Option<f64>>,
+}
+
+/// Connections over the internet since the start, by what carried them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::service) struct Carried {
+    /// QUIC over UDP.
+    pub(in crate::service) quic: u32,
+    /// TCP.
+    pub(in crate::service) tcp: u32,
+}
+
+impl Carried {
+    /// Counts a connection, if it came over the internet.
+    pub(in crate::service) fn count(&mut self, info: &ConnectionInfo) {
+        match (info.route, info.transport) {
+            (Route::Direct, Transport::Quic) => self.quic = self.quic.saturating_add(1),
+            (Route::Direct, Transport::Tcp) => self.tcp = self.tcp.saturating_add(1),
+            _ => {}
+        }
+    }
+}
+
+/// Ports of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnPorts {
+    pub(super) quic: u16,
+    pub(super) tcp: u16,
+    pub(super) media: u16,
+}
+
+/// How this node relays for friends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Serving {
+    /// It does, at present.
+    pub(super) on: bool,
+    /// Where it answers TLS, if it does.
+    pub(super) tls_port: Option<u16>,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    /// By configuration only this machine is served.
+    pub(super) loopback: bool,
+    /// Our addresses towards the internet.
+    pub(super) local4: Option<Ipv4Addr>,
+    pub(super) local6: Option<Ipv6Addr>,
+    pub(super) ports: OwnPorts,
+    /// What STUN servers answered to our media port, and how many were asked.
+    pub(super) seen: Vec<Seen>,
+    pub(super) asked: usize,
+    /// Addresses of ours (IP) that others have tried and reached.
+    pub(super) confirmed: Vec<IpAddr>,
+    /// Whether others have tried at all.
+    pub(super) tested: bool,
+    pub(super) carried: Carried,
+    /// Circuits through other nodes at which we can be reached.
+    pub(super) circuits: usize,
+    pub(super) mapping_on: bool,
+    pub(super) mapping: portmap::View,
+    pub(super) relays: Vec<RelayFact>,
+    pub(super) serving: Serving,
+    /// Clock error in milliseconds and how many friends told.
+    pub(super) clock_ms: Option<f64>,
+    pub(super) clock_friends: u32,
+    pub(super) dht: Health,
+    pub(super) friends: usize,
+    pub(super) linked: usize,
+    pub(super) listening: usize,
+    /// What the store complains about.
+    pub(super) store: Option<String>,
+    /// The media port that was wanted and is another program's.
+    pub(super) media_busy: Option<u16>,
+}
+
+impl Facts {
+    /// Whether there is any sign of the internet beyond this site.
+    pub(super) fn outside(&self) -> bool {
+        !self.seen.is_empty() || self.carried.quic + self.carried.tcp > 0 || self.relays.iter().any(RelayFact::answers)
+    }
+
+    /// What servers on the internet saw, of one family.
+    pub(super) fn seen_in(&self, v4: bool) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(move |seen| seen.mapped.is_ipv4() == v4 && portmap::is_public(seen.server.ip()))
+    }
+
+    /// Whether others reached us at an address of this family.
+    pub(super) fn confirmed_in(&self, v4: bool) -> bool {
+        self.confirmed.iter().any(|ip| ip.is_ipv4() == v4)
+    }
+}
+
+impl RelayFact {
+    /// Whether it answered in any way.
+    pub(super) fn answers(&self) -> bool {
+        self.udp.flatten().is_some() || self.tls.flatten().is_some()
+    }
+}
