@@ -218,6 +218,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         let change = service.records.presence(&service.presence);
         service.records.now(change.into_iter().collect());
     }
+    portmap::follow(&service.portmap, service.swarm.clone());
     let task = tokio::spawn(async move {
         service.begin(kept.calls);
         service.run(inbox).await;

@@ -51,6 +51,11 @@ impl Clocks {
         true
     }
 
+    /// Whether an answer is still to come.
+    pub(super) fn waiting(&self, now: Instant) -> bool {
+        self.asked.values().any(|(_, at)| now.saturating_duration_since(*at) < PATIENCE)
+    }
+
     /// Forgets a friend.
     pub(super) fn forget(&mut self, root: &RootPublic) {
         self.asked.remove(root);

@@ -1,7 +1,7 @@
 //! What the node finds when it looks at itself: for a person (`doctor`), and for a bug report without secrets (`report`).
 //!
-//! [`Service::examination`] collects what is known, [`Examination::run`] asks relays and clocks anew (which takes a
-//! second or two), and [`verdict`] makes of it what a person reads.
+//! [`Examination::ask`] asks others anew (which takes a second or two), [`Service::concluded`] adds what is known
+//! already, and [`verdict`] makes of it what a person reads.
 
 mod checks;
 mod facts;
@@ -10,32 +10,57 @@ mod verdict;
 mod tests;
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use twocan_control::{Doctor, Report, doctor::Reachability};
 
 use super::Service;
 use crate::portmap::{Place, Side};
+use crate::swarm;
 pub(super) use facts::Carried;
 use facts::{Facts, OwnPorts};
 
-/// An examination that goes on outside the service.
+/// What is asked outside of the service, because it takes its time.
 pub(super) struct Examination {
-    facts: Facts,
+    swarm: swarm::Handle,
+}
+
+/// What was answered.
+pub(super) struct Answers {
+    observed: Vec<(String, SocketAddr)>,
 }
 
 impl Examination {
-    /// Asks those who can be asked, and concludes.
-    pub(super) async fn run(self) -> Doctor {
-        let records = self.facts;
-        verdict::examine(&records)
+    /// Asks those who can be asked.
+    pub(super) async fn ask(self) -> Answers {
+        let observed = self.swarm.observed().await;
+        let observed = observed.into_iter().filter_map(|seen| Some((seen.observer, quic(&seen.address)?))).collect();
+        Answers { observed }
     }
 }
 
+/// The address of a multiaddr of QUIC.
+fn quic(address: &str) -> Option<SocketAddr> {
+    let mut parts = address.split('/').skip(2);
+    let ip = parts.next()?.parse::<IpAddr>().ok()?;
+    let port = (parts.next()? == "udp").then(|| parts.next()?.parse().ok())??;
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The IP address of a multiaddr.
+fn ip(address: &str) -> Option<IpAddr> {
+    address.split('/').nth(2)?.parse().ok()
+}
+
 impl Service {
-    /// Looks at disk, network, DHT and links; the rest is asked on a task of its own.
+    /// What is to be asked before [`Service::concluded`].
     pub(super) fn examination(&self) -> Examination {
-        Examination { facts: self.facts() }
+        Examination { swarm: self.swarm.clone() }
+    }
+
+    /// The report.
+    pub(super) fn concluded(&self, answers: Answers) -> Doctor {
+        verdict::examine(&Facts { observed: answers.observed, ..self.facts() })
     }
 
     /// How others can reach this node, for the status.
@@ -60,12 +85,17 @@ impl Service {
             self.listen.iter().find_map(find).unwrap_or(0)
         };
         let dht = self.swarm.dht();
+        let reachability = self.swarm.reachability().borrow().clone();
+        let confirmed = reachability.public.iter().filter(|_| reachability.tested).filter_map(|address| ip(address));
         let health = *self.rendezvous.status().borrow();
         let (peers, server) = (dht.borrow().peers, dht.borrow().server);
         let listen_outside = |address: &String| !address.contains("/127.") && !address.contains("/::1/");
         Facts {
             loopback: !self.listen.is_empty() && !self.listen.iter().any(listen_outside),
             ports: OwnPorts { quic: port("/udp/"), tcp: port("/tcp/"), media: self.engine.port() },
+            confirmed: confirmed.collect(),
+            tested: reachability.tested,
+            circuits: self.swarm.relayed().borrow().len(),
             carried: self.carried,
             mapping_on: self.config.network.port_mapping,
             mapping: self.portmap.view().borrow().clone(),

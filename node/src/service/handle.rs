@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -19,6 +19,10 @@ use twocan_protocol::friend::Input;
 use super::{Request, Service, view};
 use crate::emitter::Emitter;
 use crate::{backup, keyfile};
+
+/// The doctor looks this often for friends' clocks, this far apart.
+const CLOCK_LOOKS: u32 = 20;
+const CLOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// Opens a locked node with a passphrase.
 pub type Unlocker = Box<dyn FnMut(String) -> futures::future::BoxFuture<'static, Result<()>> + Send>;
@@ -339,8 +343,21 @@ impl twocan_control::Handle for Handle {
     }
 
     async fn doctor(&self) -> Result<Doctor> {
+        self.run(|service| {
+            service.ask_clocks();
+            Ok(())
+        })
+        .await?;
         let examination = self.run(|service| Ok(service.examination())).await?;
-        Ok(examination.run().await)
+        let answers = examination.ask().await;
+        // Friends tell the time while relays are asked; who has not yet is waited for a little.
+        for _ in 0..CLOCK_LOOKS {
+            if !self.run(|service| Ok(service.clocks.waiting(Instant::now()))).await? {
+                break;
+            }
+            tokio::time::sleep(CLOCK_LOOK).await;
+        }
+        self.run(move |service| Ok(service.concluded(answers))).await
     }
 
     async fn report(&self) -> Result<Report> {

@@ -3,7 +3,37 @@
 use std::net::IpAddr;
 
 use super::Service;
-use crate::portmap::{Family, Purpose, Want};
+use crate::portmap::{Family, Mapped, Portmap, Purpose, Want};
+use crate::swarm;
+
+/// Tells the swarm where the router takes packets for it, now and as it changes. Ends with the mapper.
+pub(super) fn follow(portmap: &Portmap, swarm: swarm::Handle) {
+    if !portmap.is_on() {
+        return;
+    }
+    let mut view = portmap.view();
+    tokio::spawn(async move {
+        let mut told = Vec::new();
+        while view.changed().await.is_ok() {
+            let addresses: Vec<String> = view.borrow_and_update().public().filter_map(multiaddr).collect();
+            if addresses != told {
+                told.clone_from(&addresses);
+                swarm.add_external(addresses).await;
+            }
+        }
+    });
+}
+
+/// Where links find a mapped port of the swarm.
+fn multiaddr(mapped: &Mapped) -> Option<String> {
+    let (ip, port) = (mapped.external.ip(), mapped.external.port());
+    let kind = if ip.is_ipv4() { "ip4" } else { "ip6" };
+    match mapped.want.purpose {
+        Purpose::Quic => Some(format!("/{kind}/{ip}/udp/{port}/quic-v1")),
+        Purpose::Tcp => Some(format!("/{kind}/{ip}/tcp/{port}")),
+        Purpose::Media | Purpose::Tls => None,
+    }
+}
 
 impl Service {
     /// Tells the mapper which ports this node listens on.

@@ -66,7 +66,6 @@ pub(crate) struct State {
 pub(crate) struct Router {
     ip: Ipv4Addr,
     state: Arc<Mutex<State>>,
-    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
     udp: SocketAddr,
     ssdp: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
@@ -98,7 +97,7 @@ impl Router {
             tasks.push(tokio::spawn(serve_ssdp(socket, at, Arc::clone(&state), Arc::clone(&behaviour))));
             tasks.push(tokio::spawn(serve_http(http, Arc::clone(&state), Arc::clone(&behaviour))));
         }
-        Self { ip, state, behaviour, udp, ssdp, tasks }
+        Self { ip, state, udp, ssdp, tasks }
     }
 
     /// The place of a machine in this router's network.

@@ -73,6 +73,8 @@ pub(super) struct Facts {
     /// What STUN servers answered to our media port, and how many were asked.
     pub(super) seen: Vec<Seen>,
     pub(super) asked: usize,
+    /// As whom other nodes see the QUIC port: their network, and our address.
+    pub(super) observed: Vec<(String, SocketAddr)>,
     /// Addresses of ours (IP) that others have tried and reached.
     pub(super) confirmed: Vec<IpAddr>,
     /// Whether others have tried at all.
@@ -108,10 +110,32 @@ impl Facts {
         self.seen.iter().filter(move |seen| seen.mapped.is_ipv4() == v4 && portmap::is_public(seen.server.ip()))
     }
 
+    /// As whom independent parties on the internet see one IPv4 port of ours: parties and addresses, each counted once.
+    /// The media port tells, else the port of QUIC.
+    pub(super) fn views(&self) -> (usize, Vec<SocketAddr>) {
+        let by_media = self.seen_in(true).map(|seen| (seen.server.ip().to_string(), seen.mapped));
+        let by_media = count(by_media);
+        if by_media.0 > 1 {
+            return by_media;
+        }
+        let public = |address: &SocketAddr| address.is_ipv4() && portmap::is_public(address.ip());
+        let by_quic = count(self.observed.iter().filter(|(_, address)| public(address)).cloned());
+        if by_quic.0 > by_media.0 { by_quic } else { by_media }
+    }
+
     /// Whether others reached us at an address of this family.
     pub(super) fn confirmed_in(&self, v4: bool) -> bool {
         self.confirmed.iter().any(|ip| ip.is_ipv4() == v4)
     }
+}
+
+fn count(views: impl Iterator<Item = (String, SocketAddr)>) -> (usize, Vec<SocketAddr>) {
+    let (mut parties, mut addresses): (Vec<String>, Vec<SocketAddr>) = views.unzip();
+    parties.sort_unstable();
+    parties.dedup();
+    addresses.sort_unstable();
+    addresses.dedup();
+    (parties.len(), addresses)
 }
 
 impl RelayFact {

@@ -53,7 +53,7 @@ fn nat(facts: &Facts) -> Nat {
     let (kind, finding) = nat_kind(facts);
     let udp = match kind {
         NatKind::UdpBlocked => Some(false),
-        _ if !facts.seen.is_empty() || facts.carried.quic > 0 => Some(true),
+        _ if !facts.seen.is_empty() || !facts.observed.is_empty() || facts.carried.quic > 0 => Some(true),
         _ => None,
     };
     Nat { kind, udp, double: second_nat(facts).is_some(), finding }
@@ -83,25 +83,22 @@ fn nat_kind(facts: &Facts) -> (NatKind, String) {
             }
         };
     }
-    // Two servers tell more than one only if they are two machines.
-    let mut servers: Vec<IpAddr> = facts.seen_in(true).map(|seen| seen.server.ip()).collect();
-    servers.sort_unstable();
-    servers.dedup();
-    let mut outer: Vec<_> = facts.seen_in(true).map(|seen| seen.mapped).collect();
-    outer.sort_unstable();
-    outer.dedup();
-    match (servers.len(), outer.as_slice()) {
-        (0, _) => (NatKind::Nat, "a NAT of a kind that is not known: no server has answered over UDP yet".to_owned()),
+    // Two who see the same port tell more than one; two that differ tell all.
+    let (parties, outer) = facts.views();
+    match (parties, outer.as_slice()) {
+        (0, _) => (NatKind::Nat, "a NAT of a kind that is not known: nobody outside has answered over UDP yet".to_owned()),
         (1, _) => {
-            let text = "a NAT whose kind is not known yet: that takes the answers of two servers, and one is known";
+            let text = "a NAT whose kind is not known yet: that takes the answers of two nodes outside, and one answered";
             (NatKind::Nat, text.to_owned())
         }
         (_, [one]) => {
-            let same = if one.port() == facts.ports.media { ", and keeps the port's number" } else { "" };
+            let kept = one.port() == facts.ports.media || one.port() == facts.ports.quic;
+            let same = if kept { ", and keeps the port's number" } else { "" };
             (NatKind::EndpointIndependent, format!("a NAT with one outer port for everybody (endpoint-independent){same}"))
         }
         (_, several) => {
-            let text = format!("a NAT with another outer port for each server (symmetric): {} were seen", several.len());
+            let count = several.len();
+            let text = format!("a NAT with another outer port for each partner (symmetric): {count} were seen");
             (NatKind::AddressDependent, text)
         }
     }
