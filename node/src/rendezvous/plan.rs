@@ -254,8 +254,10 @@ impl Plan {
     pub(super) fn set_urgent_version(&mut self, version: u64, now: Instant) {
         self.version = version;
         self.urgent = version;
-        for place in self.places.values_mut().filter(|place| place.put.is_some()) {
+        for place in self.places.values_mut().filter(|place| place.put.is_some() || place.running) {
+            // Beside the put that runs: what that one says helps nobody.
             place.due = now;
+            place.running = false;
         }
     }
 
@@ -361,6 +363,14 @@ impl Plan {
     pub fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
         let (version, urgent) = (self.version, self.urgent);
         let Some(place) = self.places.get_mut(id) else { return };
+        if let Outcome::Put { sequence, version: put, .. } = outcome
+            && put < urgent
+            && (place.running || place.put.is_some_and(|(_, later)| later >= urgent))
+        {
+            // Overtaken by an urgent one.
+            place.sequence = place.sequence.max(sequence);
+            return;
+        }
         place.running = false;
         match outcome {
             Outcome::Put { sequence, version: put, holders, confirmed } => {
@@ -546,6 +556,24 @@ mod tests {
         let again = plan.due(now + MIN_PAUSE);
         assert_eq!(again, [(jobs[0].0, Job::Put)]);
         assert!(plan.due(now + MIN_PAUSE).is_empty(), "it runs");
+    }
+
+    #[test]
+    fn what_friends_need_to_reach_us_is_put_beside_the_put_that_runs() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (now, unix_ms) = (Instant::now(), 1_800_000_000_000);
+        let mut plan = Plan::default();
+        plan.set_slots(vec![contact()], now, unix_ms, &mut rng);
+        let first = plan.due(now);
+        plan.set_urgent_version(1, now);
+        let second = plan.due(now);
+        assert_eq!(second, first);
+        let put = |sequence, version| Outcome::Put { sequence, version, holders: 3, confirmed: true };
+        plan.finished(&first[0].0, put(5, 0), now);
+        assert!(plan.due(now).is_empty(), "the urgent one still runs");
+        plan.finished(&first[0].0, put(9, 1), now);
+        assert_eq!(plan.status(), Status { wanted: 1, published: 1, confirmed: 1 });
+        assert_eq!(plan.next_due().unwrap() - now, CHECK);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
 use crate::swarm::{Addresses, Copy, DhtView, GetEvent, Handle, PutEvent, QueryId};
 
 /// Jobs at a time: more would only compete for the same nodes.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// Epochs turn by the wall clock, which may jump: it is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
 /// Attempts to read a record back after a put, and the pause between them.

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     behaviour::{Behaviour, BehaviourEvent, Parts},
     relays::Relays,
-    scope::{Scope, is_circuit, scope_of},
+    scope::{Scope, is_circuit, is_dialable, scope_of},
     streams::{Event as StreamEvent, OpenError, RawStream},
     transport,
     types::{
@@ -384,7 +384,8 @@ impl Actor {
             _ => false,
         };
         let mut direct: Vec<String> = self.paths.direct().iter().map(ToString::to_string).collect();
-        let mut lan: Vec<String> = self.swarm.listeners().filter(near).map(ToString::to_string).collect();
+        let near = self.swarm.listeners().filter(near).filter(|address| is_dialable(address));
+        let mut lan: Vec<String> = near.map(ToString::to_string).collect();
         for list in [&mut direct, &mut lan] {
             list.sort();
             list.dedup();

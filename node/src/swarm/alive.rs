@@ -4,6 +4,9 @@
 //! has none is the connection to a relay that holds a reservation: while it is dead and we do not know, nobody reaches us.
 //! So those connections are *watched* with pings (`/ipfs/ping/1.0.0`, which every libp2p node answers), and any
 //! connection can be *probed* once, after a change of the network.
+//!
+//! We answer pings here, too: the crate's behaviour answers on one stream of a connection at a time and drops the older
+//! one, so that a probe would end a watch.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +26,7 @@ use libp2p::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::exchange::{Ask, Handler};
+use super::exchange::{Accept, Ask, Handler, always};
 
 /// Between pings on a watched connection: about 40 bytes a second in both directions.
 const INTERVAL: Duration = Duration::from_secs(6);
@@ -100,6 +103,26 @@ async fn watch(mut stream: Stream) -> Pulse {
     Pulse::Dead
 }
 
+/// Answers pings until the other side ends the stream.
+async fn answer(mut stream: Stream) -> Option<Pulse> {
+    stream.ignore_for_keep_alive();
+    let mut ping = [0; SIZE];
+    loop {
+        stream.read_exact(&mut ping).await.ok()?;
+        stream.write_all(&ping).await.ok()?;
+        stream.flush().await.ok()?;
+    }
+}
+
+fn handler() -> Handler<Pulse> {
+    Handler::new(vec![Accept {
+        protocol: ping::PROTOCOL_NAME,
+        offered: always(),
+        patience: None,
+        talk: Box::new(|stream| answer(stream).boxed()),
+    }])
+}
+
 /// One ping; `false` if it does not come back as it went.
 async fn round(stream: &mut Stream) -> bool {
     let sent: [u8; SIZE] = rand::random();
@@ -123,7 +146,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(Vec::new()))
+        Ok(handler())
     }
 
     fn handle_established_outbound_connection(
@@ -134,7 +157,7 @@ impl NetworkBehaviour for Behaviour {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::new(Vec::new()))
+        Ok(handler())
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm) {}

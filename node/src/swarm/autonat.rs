@@ -179,7 +179,7 @@ impl Behaviour {
         let hear = Accept {
             protocol: DIAL_BACK,
             offered: always(),
-            patience: PATIENCE,
+            patience: Some(PATIENCE),
             talk: Box::new(move |stream| {
                 let nonces = Arc::clone(&nonces);
                 async move { hear_dial_back(stream, &nonces).await.ok().and(None) }.boxed()
@@ -189,7 +189,7 @@ impl Behaviour {
         let serve = Accept {
             protocol: DIAL_REQUEST,
             offered: Arc::clone(&self.serving),
-            patience: PATIENCE,
+            patience: Some(PATIENCE),
             talk: Box::new(move |stream| {
                 let (jobs, remote) = (jobs.clone(), remote.clone());
                 async move { serve(stream, peer, &remote, &jobs).await.ok().and(None) }.boxed()

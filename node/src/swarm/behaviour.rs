@@ -7,7 +7,7 @@ use std::time::Duration;
 use libp2p::{
     PeerId,
     connection_limits::{self, ConnectionLimits},
-    identify, identity, mdns, memory_connection_limits, ping, relay,
+    identify, identity, mdns, memory_connection_limits, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
@@ -17,8 +17,6 @@ use super::{alive, announce, ask, autonat, circuits, dht, limits, punch, streams
 const IDENTIFY_PROTOCOL: &str = "/twocan/1";
 /// Addresses and protocols of a peer hardly change during a connection.
 const IDENTIFY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// Links have a heartbeat of their own, so ping only serves peers that want it.
-const PING_INTERVAL: Duration = Duration::from_secs(1800);
 /// Peers on the LAN announce themselves when they come; asking is only for lost packets.
 const MDNS_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Life of an mDNS answer: two intervals.
@@ -55,7 +53,6 @@ pub(super) struct Behaviour {
     connections: connection_limits::Behaviour,
     memory: memory_connection_limits::Behaviour,
     pub(super) identify: announce::Behaviour,
-    ping: ping::Behaviour,
     pub(super) dht: dht::Behaviour,
     pub(super) ask: ask::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
@@ -96,7 +93,6 @@ impl Behaviour {
             connections: connection_limits::Behaviour::new(limits),
             memory: memory_connection_limits::Behaviour::with_max_bytes(MAX_MEMORY),
             identify: announce::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
             dht: dht::Behaviour::new(me),
             ask: ask::behaviour(),
             mdns: mdns.into(),

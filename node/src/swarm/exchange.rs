@@ -64,8 +64,8 @@ pub(super) struct Accept<R> {
     pub(super) protocol: StreamProtocol,
     /// Whether this is offered at present.
     pub(super) offered: Arc<AtomicBool>,
-    /// How long a conversation may take.
-    pub(super) patience: Duration,
+    /// How long a conversation may take; as long as the connection if `None`.
+    pub(super) patience: Option<Duration>,
     /// Our side of it.
     pub(super) talk: Box<dyn Fn(Stream) -> Serving<R> + Send>,
 }
@@ -180,8 +180,12 @@ impl<R: Clone + fmt::Debug + Send + 'static> ConnectionHandler for Handler<R> {
                 let accept = self.accepts.iter().find(|accept| accept.protocol == name);
                 if let Some(accept) = accept.filter(|_| self.served.len() < MAX_SERVED) {
                     let (talk, patience) = ((accept.talk)(stream), accept.patience);
-                    let bounded = async move { tokio::time::timeout(patience, talk).await.ok().flatten() };
-                    self.served.push(Box::pin(bounded));
+                    self.served.push(match patience {
+                        None => talk,
+                        Some(patience) => {
+                            Box::pin(async move { tokio::time::timeout(patience, talk).await.ok().flatten() })
+                        }
+                    });
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info: ask }) => {

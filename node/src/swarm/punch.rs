@@ -196,7 +196,7 @@ impl NetworkBehaviour for Behaviour {
         Ok(Handler::new(vec![Accept {
             protocol: DCUTR,
             offered: always(),
-            patience: PATIENCE,
+            patience: Some(PATIENCE),
             talk: Box::new(move |stream| {
                 let candidates = Arc::clone(&candidates);
                 async move { respond(stream, &candidates, scope).await.ok() }.boxed()

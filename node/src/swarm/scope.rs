@@ -125,7 +125,9 @@ pub(super) fn is_dialable(address: &Multiaddr) -> bool {
         Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
         _ => None,
     });
-    scope_of(address).is_some() && port.is_some_and(|port| port != 0)
+    // An IPv6 link-local address means nothing without the interface, which a multiaddr of ours does not name.
+    let nowhere = matches!(ip_of(address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local());
+    scope_of(address).is_some() && !nowhere && port.is_some_and(|port| port != 0)
 }
 
 /// Whether an address leads through a relay.
@@ -270,6 +272,7 @@ mod tests {
         assert!(!useful(private, Some(Scope::Public)));
         assert!(useful(public, Some(Scope::Public)));
         assert!(!useful("/ip4/9.9.9.9/tcp/0", None));
+        assert!(!useful("/ip6/fe80::1/tcp/1", None));
     }
 
     #[test]
