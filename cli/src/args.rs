@@ -157,8 +157,14 @@ pub enum Command {
     },
     /// Put a call on hold
     Hold(Whose),
-    /// Take a call off hold
-    Resume(Whose),
+    /// Take a call off hold, or go on with one whose connection was lost
+    Resume {
+        /// Whose, if there are several
+        who: Option<String>,
+        /// Devices, for a call that was lost
+        #[command(flatten)]
+        media: Media,
+    },
     /// Running calls and the history
     Calls {
         /// Only calls that were missed

@@ -1,6 +1,6 @@
 //! Which one is meant: pure choices among requests and calls by name, id or the beginning of an id.
 
-use twocan_control::{Call, CallState, Direction, Request};
+use twocan_control::{Call, CallState, Direction, HistoryEntry, Request};
 
 use crate::exit::{Exit, Failure};
 use crate::format::{clean_line, short};
@@ -87,6 +87,25 @@ pub fn call<'a>(all: &'a [Call], which: Which, who: Option<&str>) -> Result<&'a 
     }
 }
 
+/// The lost call that `who` means, or the only one that can be resumed.
+pub fn lost<'a>(history: &'a [HistoryEntry], who: Option<&str>) -> Result<&'a HistoryEntry, Failure> {
+    let meant = |entry: &&HistoryEntry| {
+        who.is_none_or(|who| entry.friend_name == who || is_prefix(who, &entry.id) || is_prefix(who, &entry.friend))
+    };
+    let lost: Vec<&HistoryEntry> =
+        history.iter().filter(|entry| entry.resumable_until_ms.is_some()).filter(meant).collect();
+    match lost.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Failure::new(Exit::NotFound, "no call is held, and none was lost in the last five minutes")
+            .hint("`twocan call` calls anew")),
+        many => {
+            let names: Vec<String> = many.iter().map(|entry| named(&entry.friend_name, &entry.id)).collect();
+            Err(Failure::new(Exit::Ambiguous, format!("which call: {}", names.join(", ")))
+                .hint("give the friend's name or the beginning of the call's id"))
+        }
+    }
+}
+
 fn named(name: &str, id: &str) -> String {
     format!("{} ({})", clean_line(name), short(id))
 }
@@ -149,6 +168,23 @@ mod tests {
     fn the_only_one_needs_no_name() {
         assert_eq!(request(&[asked("bob", "b0b0")], None).unwrap().name, "bob");
         assert_eq!(call(&[ringing("bob", "c0c0")], Which::RingingHere, None).unwrap().id, "c0c0");
+    }
+
+    #[test]
+    fn a_lost_call_is_found_by_name_and_only_while_it_can_be_resumed() {
+        let entry = |name: &str, until: Option<u64>| -> HistoryEntry {
+            serde_json::from_value(serde_json::json!({
+                "id": "c0".repeat(16), "friend": "f".repeat(64), "friend_name": name, "direction": "incoming",
+                "outcome": "failed", "started_ms": 0, "talked_ms": 5, "video": false, "resumable_until_ms": until,
+            }))
+            .unwrap()
+        };
+        let history = [entry("bob", Some(7)), entry("eve", None)];
+        assert_eq!(lost(&history, None).unwrap().friend_name, "bob");
+        assert_eq!(lost(&history, Some("eve")).unwrap_err().exit, Exit::NotFound);
+        let both = [entry("bob", Some(7)), entry("carol", Some(7))];
+        assert_eq!(lost(&both, None).unwrap_err().exit, Exit::Ambiguous);
+        assert_eq!(lost(&both, Some("carol")).unwrap().friend_name, "carol");
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Unmute(whose) => calls::mute(node, false, whose.who.as_deref(), out).await,
         Command::Video { switch, whose } => calls::video(node, switch, whose.who.as_deref(), out).await,
         Command::Hold(whose) => calls::hold(node, true, whose.who.as_deref(), out).await,
-        Command::Resume(whose) => calls::hold(node, false, whose.who.as_deref(), out).await,
+        Command::Resume { who, media } => talk::resume(node, who.as_deref(), &media, out).await,
         Command::Events => events::events(node, out).await,
         Command::Call { who, media } => talk::call(node, who, &media, out).await,
         Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, out).await,

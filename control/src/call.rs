@@ -116,6 +116,9 @@ pub struct Call {
     pub remote_seat_empty: bool,
     /// Whether a client here holds the seat.
     pub seat_taken: bool,
+    /// The call that was lost and is gone on with in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<CallId>,
     /// Numbers of the path, once there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
@@ -233,4 +236,10 @@ pub struct HistoryEntry {
     pub talked_ms: u64,
     /// Whether either side sent video.
     pub video: bool,
+    /// The call that was lost and was gone on with in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<CallId>,
+    /// It was lost and can be resumed until then (Unix ms).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumable_until_ms: Option<u64>,
 }

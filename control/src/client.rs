@@ -150,6 +150,10 @@ impl Handle for Client {
         self.wire.ask(Method::POST, &format!("/v1/calls/{}/answer", segment(id)?), &answer, QUICK).await
     }
 
+    async fn resume_call(&self, id: &str, resume: AnswerCall) -> Result<SeatedCall> {
+        self.wire.ask(Method::POST, &format!("/v1/calls/{}/resume", segment(id)?), &resume, QUICK).await
+    }
+
     async fn take_seat(&self, id: &str, take: TakeSeat) -> Result<SeatedCall> {
         self.wire.ask(Method::POST, &format!("/v1/calls/{}/seat", segment(id)?), &take, QUICK).await
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::call::Call;
+use crate::call::{Call, CallId};
 use crate::friend::{Availability, Friend, FriendId, Request};
 
 /// One event. On the wire one JSON object a line (`GET /v1/events`), told apart by `event`.
@@ -48,6 +48,18 @@ pub enum Event {
     Call {
         /// As it is now.
         call: Call,
+    },
+    /// A call ended because the connection was lost, and the friend is there: it can be resumed
+    /// (`POST /v1/calls/{id}/resume`).
+    CallResumable {
+        /// The call that was lost.
+        id: CallId,
+        /// With whom.
+        friend: FriendId,
+        /// The friend's name.
+        friend_name: String,
+        /// Until when (Unix ms).
+        until_ms: u64,
     },
     /// Own availability changed.
     Availability {

@@ -81,6 +81,8 @@ pub trait Handle: Clone + Send + Sync + 'static {
     fn call(&self, id: &str) -> impl Future<Output = Result<Call>> + Send;
     /// Answers and takes the seat. `POST /v1/calls/{id}/answer`
     fn answer_call(&self, id: &str, answer: AnswerCall) -> impl Future<Output = Result<SeatedCall>> + Send;
+    /// Goes on with a call that was lost, in a new call, and takes its seat. `POST /v1/calls/{id}/resume`
+    fn resume_call(&self, id: &str, resume: AnswerCall) -> impl Future<Output = Result<SeatedCall>> + Send;
     /// Takes the seat of a running call. `POST /v1/calls/{id}/seat`
     fn take_seat(&self, id: &str, take: TakeSeat) -> impl Future<Output = Result<SeatedCall>> + Send;
     /// Says no. `POST /v1/calls/{id}/decline`

@@ -21,6 +21,8 @@ pub use samples::{PHRASE, sample_address, sample_call, sample_friend, sample_id,
 
 /// Events that wait for one follower before it is dropped.
 pub const EVENT_QUEUE: usize = 256;
+/// As long as a node offers to resume a lost call.
+const RESUMABLE_MS: u64 = 300_000;
 
 /// A node in memory. Clones are the same node.
 #[derive(Clone, Default)]
@@ -240,6 +242,9 @@ impl State {
             started_ms: call.started_ms,
             talked_ms: call.answered_ms.map_or(0, |answered| now - answered),
             video: call.video || call.remote_video,
+            resumes: call.resumes,
+            resumable_until_ms: (outcome == Outcome::Failed && call.answered_ms.is_some())
+                .then_some(now + RESUMABLE_MS),
         };
         self.history.insert(0, entry);
         Ok(())

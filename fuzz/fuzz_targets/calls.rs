@@ -61,6 +61,7 @@ fn body(say: Say) -> CallBody {
             description: description(DescriptionKind::Offer, n.into(), n),
             candidates: List::default(),
             video: n % 2 == 0,
+            resumes: (n % 5 == 0).then_some(CallId([n; 16])),
         },
         Say::Ringing => CallBody::Ringing,
         Say::Answer(n) => CallBody::Answer {

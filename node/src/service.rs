@@ -59,6 +59,8 @@ const NOTES: usize = 512;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Own addresses that the status lists.
 const LISTEN_SHOWN: usize = 32;
+/// Ended calls that are looked through at a start for one that can be resumed.
+const RECENT: usize = 64;
 /// How often met DHT nodes are written down.
 const REMEMBER: Duration = Duration::from_secs(600);
 
@@ -234,6 +236,11 @@ impl Service {
         self.apply_settings();
         self.watch_reachability();
         self.publish();
+        let recent: Vec<HistoryRecord> = self.history.iter().rev().take(RECENT).cloned().collect();
+        // The latest word about each friend is the one that stays.
+        for record in recent.into_iter().rev() {
+            self.calls_input(call::Input::EndedBefore(record));
+        }
         for record in calls {
             self.calls_input(call::Input::Restore(record));
         }
@@ -244,6 +251,7 @@ impl Service {
         let mut health = self.rendezvous.status();
         let mut remember = tokio::time::interval(REMEMBER);
         remember.reset();
+        let mut see = tokio::time::interval(call::SEEN_EVERY);
         loop {
             let due = self.next_timeout();
             let sleep = async {
@@ -267,6 +275,7 @@ impl Service {
                 Ok(()) = health.changed() => self.check_ready(),
                 () = sleep => self.timeouts(due),
                 _ = remember.tick() => self.remember_dht_peers(),
+                _ = see.tick() => self.see_calls(),
             }
         }
         self.farewell(&mut inbox).await;

@@ -11,6 +11,7 @@ mod one;
 mod person;
 mod record;
 mod remote;
+mod resume;
 mod time;
 
 pub use machine::Calls;
@@ -38,6 +39,11 @@ pub const RESTART_DELAY: Duration = Duration::from_millis(300);
 pub const RESTART_DELAY_CALLEE: Duration = Duration::from_millis(2300);
 /// Pause between two attempts to renew a path.
 pub const RESTART_EVERY: Duration = Duration::from_secs(5);
+/// How long a call that was lost can be resumed by one act of a person.
+pub const RESUME: Duration = Duration::from_secs(300);
+/// How much longer than [`GRACE`] a stored call may be unseen before it is taken as over at a start: the moment at which
+/// it was last seen is stored now and then only.
+pub const SEEN_EVERY: Duration = Duration::from_secs(15);
 /// How long an outgoing call rings on when its client is gone.
 pub const SEAT_RINGING: Duration = Duration::from_secs(3);
 
@@ -84,6 +90,17 @@ pub enum Input {
         call: CallId,
         /// Whom. That it is a friend is the driver's to check.
         friend: RootPublic,
+        /// Whether to send video.
+        video: bool,
+        /// Hash of the seat token that the client gets.
+        seat: SeatHash,
+    },
+    /// A client resumes a call that was lost, and takes the seat of a new one. The id is 16 random bytes.
+    Resume {
+        /// The call that was lost.
+        lost: CallId,
+        /// The new call.
+        call: CallId,
         /// Whether to send video.
         video: bool,
         /// Hash of the seat token that the client gets.
@@ -153,6 +170,8 @@ pub enum Input {
     FriendGone(RootPublic),
     /// A call that was running when the node stopped.
     Restore(CallRecord),
+    /// A call that ended before the node was started.
+    EndedBefore(HistoryRecord),
 }
 
 /// What the driver is to do, in order.
@@ -178,8 +197,21 @@ pub enum Output {
     Probe(RootPublic),
     /// Whether any call with this friend goes on (`link::Input::InCall`, `friend::Input::Wanted`).
     InCall(RootPublic, bool),
+    /// A friend with whom a call was lost is there: offer the person to resume it.
+    Resumable(Resumable),
     /// An act of the person was refused.
     Refused(CallId, Refusal),
+}
+
+/// A call that was lost and can be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumable {
+    /// The call that was lost.
+    pub call: CallId,
+    /// With whom.
+    pub friend: RootPublic,
+    /// Until when (Unix ms).
+    pub until_ms: u64,
 }
 
 /// Why an act of the person was refused.
@@ -204,6 +236,9 @@ pub enum Refusal {
     /// The friend calls at this moment: answer that call.
     #[error("this friend is calling: answer that call")]
     Ringing(CallId),
+    /// The call was not lost, or too long ago.
+    #[error("this call cannot be resumed: it was not lost, or is over for too long")]
+    NotResumable,
     /// [`MAX_CALLS`] are there.
     #[error("there are {MAX_CALLS} calls already")]
     TooMany,

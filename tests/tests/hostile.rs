@@ -456,7 +456,7 @@ fn nonsense_call(number: u8) -> Message {
         sdp: Bounded::new("v=0\r\nm=audio 9 nonsense".repeat(usize::from(number))).unwrap_or_default(),
     };
     let candidates = Candidates::first_of((0..16).filter_map(|port| Candidate::new(format!("candidate:{port} junk"))));
-    let body = CallBody::Invite { description, candidates, video: number.is_multiple_of(2) };
+    let body = CallBody::Invite { description, candidates, video: number.is_multiple_of(2), resumes: None };
     Message::Call(CallMessage { call: CallId([number; 16]), participant: 0, body })
 }
 

@@ -1,4 +1,4 @@
-//! Calls seen from outside: calls, hangup, mute, unmute, video, hold, resume. Talking itself is in `talk`.
+//! Calls seen from outside: calls, hangup, mute, unmute, video, hold. Talking itself is in `talk`.
 
 use twocan_control::{CallState, CallUpdate, Handle};
 

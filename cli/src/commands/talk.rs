@@ -1,4 +1,4 @@
-//! Talking: call, answer. Devices are opened before the friend is rung or answered, so that a missing microphone is told
+//! Talking: call, answer, resume. Devices are opened before the friend is rung or answered, so that a missing microphone is told
 //! to the one who can do something about it, and nobody hears silence while it opens.
 
 use twocan_control::{AnswerCall, Handle, PlaceCall, TakeSeat};
@@ -6,6 +6,7 @@ use twocan_control::{AnswerCall, Handle, PlaceCall, TakeSeat};
 use crate::args::Media;
 use crate::bridge::Voice;
 use crate::choose::{self, Which};
+use crate::commands::calls;
 use crate::exit::{Exit, Failure};
 use crate::live::options::{Plan, display, plan, unusable};
 use crate::live::{self, Options};
@@ -50,6 +51,20 @@ pub async fn answer_this<H: Handle>(
     } else {
         node.answer_call(id, AnswerCall { video: media.video }).await?
     };
+    live::run(node, seated, voice, events, options, out).await
+}
+
+/// Takes a held call off hold; if none is held, goes on with the one whose connection was lost.
+pub async fn resume<H: Handle>(node: &H, who: Option<&str>, media: &Media, out: &mut Out) -> Result<Exit, Failure> {
+    let running = node.calls().await?;
+    if !choose::calls(&running, Which::Answered, who).is_empty() {
+        return calls::hold(node, false, who, out).await;
+    }
+    let history = node.history().await?;
+    let lost = choose::lost(&history, who)?;
+    let (voice, options) = start(media)?;
+    let events = node.events().await?;
+    let seated = node.resume_call(&lost.id, AnswerCall { video: media.video }).await?;
     live::run(node, seated, voice, events, options, out).await
 }
 

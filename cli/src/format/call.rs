@@ -75,6 +75,7 @@ pub fn missed(entry: &HistoryEntry) -> bool {
 fn ended(entry: &HistoryEntry) -> String {
     let outcome =
         if missed(entry) { format!("missed ({})", outcome(entry.outcome)) } else { outcome(entry.outcome).to_owned() };
+    let outcome = if entry.resumes.is_some() { format!("{outcome} (resumed)") } else { outcome };
     match &entry.reason {
         Some(reason) => format!("{outcome}: {}", clean_line(reason)),
         None => outcome,
@@ -139,15 +140,22 @@ pub fn ending(call: &Call) -> String {
         Some(Outcome::Failed) => format!("The call with {name} failed."),
         None => format!("The call with {name} is over."),
     };
-    match &call.reason {
+    let sentence = match &call.reason {
         Some(reason) => format!("{sentence} ({})", clean_line(reason)),
         None => sentence,
+    };
+    if call.outcome == Some(Outcome::Failed) && call.answered_ms.is_some() {
+        return format!("{sentence} For five minutes `twocan resume` goes on with it, once {name} is back.");
     }
+    sentence
 }
 
 /// A sentence about an incoming call.
 pub fn incoming(call: &Call) -> String {
     let video = if call.wants_video { " with video" } else { "" };
+    if call.resumes.is_some() {
+        return format!("{} wants to go on with the call that was lost{video}", clean_line(&call.friend_name));
+    }
     format!("{} calls{video}", clean_line(&call.friend_name))
 }
 
@@ -166,6 +174,8 @@ mod tests {
             started_ms: 0,
             talked_ms: 61_000,
             video: false,
+            resumes: None,
+            resumable_until_ms: None,
         }
     }
 

@@ -134,6 +134,7 @@ mod tests {
             remote_held: false,
             remote_seat_empty: false,
             seat_taken: true,
+            resumes: None,
             quality: Some(Quality {
                 path: Some(LinkPath::Lan),
                 rtt_ms: Some(3.4),

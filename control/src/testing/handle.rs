@@ -276,6 +276,20 @@ impl Handle for FakeNode {
         Ok(SeatedCall { call, seat })
     }
 
+    async fn resume_call(&self, id: &str, resume: AnswerCall) -> Result<SeatedCall> {
+        self.enter().await?;
+        let mut state = self.state();
+        let lost = state.history.iter().find(|entry| entry.id == id && entry.resumable_until_ms.is_some());
+        let Some((friend, lost)) = lost.map(|entry| (entry.friend.clone(), entry.id.clone())) else {
+            return Err(Error::new(Code::Conflict, "this call cannot be resumed"));
+        };
+        let friend = state.find(&friend)?;
+        let call = state.open_call(&friend, Direction::Outgoing, CallState::Calling, resume.video);
+        let call = state.change(&call.id, |call| call.resumes = Some(lost))?;
+        let seat = state.seat(&call.id);
+        Ok(SeatedCall { call, seat })
+    }
+
     async fn take_seat(&self, id: &str, take: TakeSeat) -> Result<SeatedCall> {
         self.enter().await?;
         let mut state = self.state();

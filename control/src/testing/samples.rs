@@ -71,6 +71,7 @@ pub fn sample_call(friend: &Friend, direction: Direction, state: CallState) -> C
         remote_held: false,
         remote_seat_empty: false,
         seat_taken: false,
+        resumes: None,
         quality: None,
     }
 }

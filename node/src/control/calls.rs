@@ -81,6 +81,23 @@ pub(super) async fn answer_call<H: Handle>(
     Ok(Json(shared.handle.answer_call(&call, body).await?))
 }
 
+/// Goes on with a call that was lost, in a new call, and takes its seat.
+#[utoipa::path(
+    post,
+    path = "/v1/calls/{call}/resume",
+    tag = "calls",
+    params(("call" = String, Path, description = "Id of the lost call, or a unique beginning of it.")),
+    request_body = AnswerCall,
+    responses((status = 200, body = SeatedCall, description = "Done."))
+)]
+pub(super) async fn resume_call<H: Handle>(
+    State(shared): State<Shared<H>>,
+    Call(call): Call,
+    Body(body): Body<AnswerCall>,
+) -> Answer<Json<SeatedCall>> {
+    Ok(Json(shared.handle.resume_call(&call, body).await?))
+}
+
 /// Takes the seat of a running call.
 #[utoipa::path(
     post,

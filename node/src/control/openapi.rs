@@ -50,6 +50,7 @@ use super::{calls, events, friends, identity, media, node, routes};
         calls::call,
         calls::update_call,
         calls::answer_call,
+        calls::resume_call,
         calls::take_seat,
         calls::decline_call,
         calls::hangup,

@@ -63,6 +63,7 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/calls", get(calls::calls::<H>).post(calls::place_call::<H>))
         .route("/v1/calls/{call}", get(calls::call::<H>).merge(patch(calls::update_call::<H>)))
         .route("/v1/calls/{call}/answer", post(calls::answer_call::<H>))
+        .route("/v1/calls/{call}/resume", post(calls::resume_call::<H>))
         .route("/v1/calls/{call}/seat", post(calls::take_seat::<H>))
         .route("/v1/calls/{call}/decline", post(calls::decline_call::<H>))
         .route("/v1/calls/{call}/hangup", post(calls::hangup::<H>))

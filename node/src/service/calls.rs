@@ -87,7 +87,10 @@ impl Service {
                 }
                 Output::Changed(snapshot) => self.call_changed(&snapshot),
                 Output::History(record) => self.remember_call(record),
-                Output::Store(record) => self.records.call(&record),
+                Output::Store(record) => {
+                    self.records.call(&call::CallRecord { seen_ms: Some(unix_ms()), ..record });
+                }
+                Output::Resumable(resumable) => self.resumable(&resumable),
                 Output::Forget(call) => self.records.forget_call(&call),
                 Output::Urge(root) => self.urge(root),
                 Output::Probe(root) => self.session_input(root, link::Input::Probe),
@@ -324,6 +327,40 @@ impl Service {
         self.seated(call, token)
     }
 
+    /// A call that was lost can be resumed now.
+    fn resumable(&self, resumable: &call::Resumable) {
+        tracing::info!("call {} was lost; {} is there again", short(&resumable.call), resumable.friend.short());
+        self.emitter.emit(Event::CallResumable {
+            id: resumable.call.to_string(),
+            friend: resumable.friend.to_string(),
+            friend_name: self.book.name_of(&resumable.friend),
+            until_ms: resumable.until_ms,
+        });
+    }
+
+    /// Writes down that the calls that go on were seen now: a node that is started long after a kill knows by it that
+    /// they are over.
+    pub(super) fn see_calls(&self) {
+        for record in self.calls.records(unix_ms()) {
+            self.records.call(&record);
+        }
+    }
+
+    pub(super) fn resume_call(&mut self, id: &str, resume: api::AnswerCall) -> api::Result<SeatedCall> {
+        let id = id.to_ascii_lowercase();
+        let meant = |entry: &&HistoryRecord| id.len() >= ID_MIN && entry.id.to_string().starts_with(&id);
+        let lost = self.history.iter().rev().find(meant).ok_or_else(no_call)?.id;
+        let call = CallId(rand::random());
+        let (token, seat) = new_seat();
+        self.seats.by_call.insert(call, Seat::default());
+        let placed = self.call_act(Input::Resume { lost, call, video: resume.video, seat });
+        if let Err(error) = placed {
+            self.seats.by_call.remove(&call);
+            return Err(error);
+        }
+        self.seated(call, token)
+    }
+
     pub(super) fn answer_call(&mut self, id: &str, answer: api::AnswerCall) -> api::Result<SeatedCall> {
         let call = self.resolve_call(id)?.id;
         let (token, seat) = new_seat();
@@ -386,10 +423,13 @@ impl Service {
     }
 
     pub(super) fn history_views(&self) -> Vec<api::HistoryEntry> {
-        let mut entries: Vec<_> =
-            self.history.iter().map(|entry| view::history(entry, self.book.name_of(&entry.friend))).collect();
+        let mut entries: Vec<_> = self.history.iter().map(|entry| self.history_view(entry)).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.started_ms));
         entries
+    }
+
+    fn history_view(&self, entry: &HistoryRecord) -> api::HistoryEntry {
+        view::history(entry, self.book.name_of(&entry.friend), self.calls.resumable(&entry.id, unix_ms()))
     }
 
     /// Opens the media of a seat.

@@ -301,6 +301,11 @@ impl twocan_control::Handle for Handle {
         self.run(move |service| service.answer_call(&id, answer)).await
     }
 
+    async fn resume_call(&self, id: &str, resume: AnswerCall) -> Result<SeatedCall> {
+        let id = id.to_owned();
+        self.run(move |service| service.resume_call(&id, resume)).await
+    }
+
     async fn take_seat(&self, id: &str, take: TakeSeat) -> Result<SeatedCall> {
         let id = id.to_owned();
         self.run(move |service| service.take_seat(&id, &take)).await

@@ -116,11 +116,16 @@ pub(super) fn call(snapshot: &Snapshot, friend_name: String, quality: Option<api
         remote_held: snapshot.remote_held,
         remote_seat_empty: snapshot.remote_seat_empty,
         seat_taken: snapshot.seat_taken,
+        resumes: snapshot.resumes.map(|id| id.to_string()),
         quality,
     }
 }
 
-pub(super) fn history(record: &HistoryRecord, friend_name: String) -> api::HistoryEntry {
+pub(super) fn history(
+    record: &HistoryRecord,
+    friend_name: String,
+    resumable_until_ms: Option<u64>,
+) -> api::HistoryEntry {
     api::HistoryEntry {
         id: record.id.to_string(),
         friend: record.friend.to_string(),
@@ -131,6 +136,8 @@ pub(super) fn history(record: &HistoryRecord, friend_name: String) -> api::Histo
         started_ms: record.started_ms,
         talked_ms: record.talked_ms,
         video: record.video,
+        resumes: record.resumes.map(|id| id.to_string()),
+        resumable_until_ms,
     }
 }
 
@@ -177,6 +184,7 @@ pub(super) fn friend_refused(refusal: Refusal) -> api::Error {
 pub(super) fn call_refused(refusal: call::Refusal) -> api::Error {
     let code = match refusal {
         call::Refusal::NoCall => api::Code::NotFound,
+        call::Refusal::NotResumable => api::Code::Conflict,
         call::Refusal::TooMany => api::Code::Limit,
         _ => api::Code::Conflict,
     };
@@ -186,6 +194,7 @@ pub(super) fn call_refused(refusal: call::Refusal) -> api::Error {
             "`twocan hangup {0}` ends it, `twocan answer {0} --take` brings it here",
             &id.to_string()[..8]
         )),
+        call::Refusal::NotResumable => error.hint("`twocan call` calls anew"),
         call::Refusal::Ringing(id) => error.hint(format!("`twocan answer {}` answers it", &id.to_string()[..8])),
         _ => error,
     }

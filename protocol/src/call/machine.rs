@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::one::{Call, Outcome, Path, Phase, Snapshot, State};
-use super::{GRACE_LONGEST, HistoryRecord, Input, MAX_REMEMBERED, Output, PeerCommand, SETUP, Settings};
+use super::resume::Lost;
+use super::{CallRecord, GRACE_LONGEST, HistoryRecord, Input, MAX_REMEMBERED, Output, PeerCommand, SETUP, Settings};
 use crate::identity::RootPublic;
 use crate::wire::{CallBody, CallId, Reason};
 
@@ -25,6 +26,8 @@ pub struct Calls {
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) ended: VecDeque<Ended>,
     pub(super) linked: BTreeSet<RootPublic>,
+    /// The last call with each friend, if it was lost a short while ago.
+    pub(super) lost: BTreeMap<RootPublic, Lost>,
     /// Invites of each friend: since when, how many. Entries older than a minute go.
     pub(super) invites: BTreeMap<RootPublic, (Instant, u32)>,
     pub(super) outputs: Vec<Output>,
@@ -42,7 +45,8 @@ impl Calls {
     /// Takes what happened; returns what to do, in order.
     pub fn handle(&mut self, now: Instant, unix_ms: u64, input: Input) -> Vec<Output> {
         match input {
-            Input::Place { call, friend, video, seat } => self.place(now, unix_ms, call, friend, video, seat),
+            Input::Place { call, friend, video, seat } => self.place(now, unix_ms, call, friend, video, seat, None),
+            Input::Resume { lost, call, video, seat } => self.resume(now, unix_ms, lost, call, video, seat),
             Input::Answer { call, video, seat } => self.answer(now, unix_ms, call, video, seat),
             Input::Decline { call, text } => self.decline(unix_ms, call, text),
             Input::HangUp(call) => self.hang_up(unix_ms, call),
@@ -64,6 +68,7 @@ impl Calls {
             Input::Unseen(time) => self.unseen(now, time),
             Input::FriendGone(friend) => self.friend_gone(unix_ms, friend),
             Input::Restore(record) => self.restore(now, unix_ms, &record),
+            Input::EndedBefore(record) => self.ended_before(unix_ms, &record),
         }
         std::mem::take(&mut self.outputs)
     }
@@ -90,6 +95,12 @@ impl Calls {
     #[must_use]
     pub fn get_ended(&self, call: &CallId) -> Option<&Snapshot> {
         self.ended.iter().rev().find(|ended| ended.last.id == *call).map(|ended| &ended.last)
+    }
+
+    /// What to store of the calls that go on, seen at `unix_ms`.
+    pub fn records(&self, unix_ms: u64) -> impl Iterator<Item = CallRecord> {
+        let seen = move |record| CallRecord { seen_ms: Some(unix_ms), ..record };
+        self.calls.values().filter_map(Call::record).map(seen)
     }
 
     /// All running calls.
@@ -169,6 +180,7 @@ impl Calls {
         call.phase = Phase::Answered;
         call.answered_ms = Some(unix_ms);
         call.due.ring = None;
+        self.lost.remove(&call.friend);
         if call.path == Path::New {
             call.due.setup = Some(now + SETUP);
         } else if call.path == Path::Broken {
@@ -216,6 +228,7 @@ impl Calls {
         reason: Option<String>,
         word: Option<CallBody>,
     ) {
+        let told = word.is_none();
         if let Some(word) = word {
             self.send(id, word);
         }
@@ -239,6 +252,7 @@ impl Calls {
         if !self.calls.values().any(|other| other.friend == call.friend) {
             self.push(Output::InCall(call.friend, false));
         }
+        self.note_lost(unix_ms, &call, outcome, told);
         self.remember(Ended { wire: call.wire, caller: call.caller, answered: call.answered(), history, last });
     }
 

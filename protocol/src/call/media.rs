@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::machine::Calls;
 use super::one::{Call, Outcome, Path, Phase};
 use super::{
-    CallRecord, OfferKind, Output, PeerCommand, PeerEvent, RESTART_DELAY, RESTART_DELAY_CALLEE, RESTART_EVERY, SETUP,
+    CallRecord, OfferKind, Output, PeerCommand, PeerEvent, RESTART_DELAY, RESTART_DELAY_CALLEE, RESTART_EVERY,
+    SEEN_EVERY, SETUP,
 };
 use crate::wire::{CallBody, CallId, Candidates, DescriptionKind, List, MAX_CANDIDATES};
 
@@ -25,7 +26,8 @@ impl Calls {
                 let body = match (description.kind, call.answered()) {
                     (DescriptionKind::Offer, _) if call.offered.is_none() => return,
                     (DescriptionKind::Offer, false) => {
-                        CallBody::Invite { description, candidates, video: call.mine.video }
+                        let resumes = call.resumes.map(|(_, wire)| wire);
+                        CallBody::Invite { description, candidates, video: call.mine.video, resumes }
                     }
                     (DescriptionKind::Offer, true) => CallBody::Offer { description, candidates },
                     (_, _) => CallBody::Answer { description, candidates },
@@ -86,7 +88,8 @@ impl Calls {
         if call.path == Path::Up {
             call.path = Path::Broken;
             if call.answered() {
-                call.due.grace = Some(now + grace);
+                let slept = call.slept.filter(|(until, _)| now <= *until).map_or(Duration::ZERO, |(_, slept)| slept);
+                call.due.grace = Some(now + grace.saturating_sub(slept).max(SETUP.min(grace)));
             }
         }
         if call.answered() {
@@ -168,6 +171,7 @@ impl Calls {
     pub(super) fn unseen(&mut self, now: Instant, unseen: Duration) {
         let least = now + SETUP;
         for call in self.calls.values_mut() {
+            call.slept = Some((now + SETUP, unseen));
             let due = &mut call.due;
             for at in [&mut due.ring, &mut due.grace, &mut due.seat].into_iter().flatten() {
                 *at = at.checked_sub(unseen).unwrap_or(least).max(least.min(*at));
@@ -189,6 +193,7 @@ impl Calls {
         call.answered_ms = Some(record.answered_ms);
         call.generation = record.generation;
         call.had_video = record.had_video;
+        call.resumes = record.resumes.map(|id| (id, id));
         call.seat = record.seat.map(serde_bytes::ByteArray::into_array);
         call.mine = super::one::Doing { muted: record.muted, video: record.video, held: record.held, seat: false };
         call.dead = true;
@@ -197,6 +202,12 @@ impl Calls {
         call.due.seat = Some(now + self.settings.grace);
         let (id, friend, caller) = (call.id, call.friend, call.caller);
         self.begin(call);
+        let longest = u64::try_from((self.settings.grace + SEEN_EVERY).as_millis()).unwrap_or(u64::MAX);
+        if let Some(seen) = record.seen_ms.filter(|seen| seen.saturating_add(longest) < unix_ms) {
+            // The other side has given it up long since.
+            let reason = "the node was stopped in the middle of the call".to_owned();
+            return self.end(seen, id, Outcome::Failed, Some(reason), None);
+        }
         let participant = u16::from(caller);
         self.command(id, PeerCommand::Open { polite: !caller, participant });
         self.sync(id);

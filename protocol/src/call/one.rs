@@ -1,6 +1,6 @@
 //! One call: its state and what can be read from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,8 @@ pub struct Snapshot {
     pub seat_taken: bool,
     /// Hash of the token of the seat held last; who shows that token may resume.
     pub seat: Option<SeatHash>,
+    /// The lost call that this one resumes.
+    pub resumes: Option<CallId>,
 }
 
 /// What one side does at present.
@@ -212,6 +214,8 @@ pub(super) struct Call {
     pub(super) told: Doing,
     pub(super) theirs: Doing,
     pub(super) seat: Option<SeatHash>,
+    /// The lost call that this one resumes: its id here, and between nodes.
+    pub(super) resumes: Option<(CallId, CallId)>,
     /// Highest generation of either side.
     pub(super) generation: u32,
     /// Generation of an own offer that is not answered.
@@ -220,6 +224,8 @@ pub(super) struct Call {
     pub(super) dead: bool,
     /// What the peer said of its failure: better words for the person than any of ours.
     pub(super) trouble: Option<String>,
+    /// The machine slept: until when a loss of the path counts as begun then, and how long ago that was.
+    pub(super) slept: Option<(Instant, Duration)>,
     /// The own address changed: it is this side's turn to offer.
     pub(super) moved: bool,
     /// Candidates taken from the other side in this generation.
@@ -253,10 +259,12 @@ impl Call {
             told: sits,
             theirs: sits,
             seat: None,
+            resumes: None,
             generation: 0,
             offered: None,
             dead: false,
             trouble: None,
+            slept: None,
             moved: false,
             candidates: 0,
             offers: (now, 0),
@@ -318,6 +326,7 @@ impl Call {
             remote_seat_empty: self.answered() && !self.theirs.seat,
             seat_taken: self.seat.is_some() && self.mine.seat,
             seat: self.seat,
+            resumes: self.resumes.map(|(id, _)| id),
         }
     }
 
@@ -337,6 +346,8 @@ impl Call {
             video: self.mine.video,
             held: self.mine.held,
             had_video: self.had_video,
+            resumes: self.resumes.map(|(id, _)| id),
+            seen_ms: None,
         })
     }
 
@@ -351,6 +362,7 @@ impl Call {
             ended_ms: unix_ms,
             talked_ms: self.answered_ms.map_or(0, |answered| unix_ms.saturating_sub(answered)),
             video: self.had_video,
+            resumes: self.resumes.map(|(id, _)| id),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::identity::RootPublic;
 use crate::wire::{CallBody, CallId, DeclineReason, Note};
 
 impl Calls {
+    #[expect(clippy::too_many_arguments, reason = "the fields of the input")]
     pub(super) fn place(
         &mut self,
         now: Instant,
@@ -17,6 +18,7 @@ impl Calls {
         friend: RootPublic,
         video: bool,
         seat: SeatHash,
+        resumes: Option<(CallId, CallId)>,
     ) {
         if self.calls.contains_key(&id) || self.ended.iter().any(|ended| ended.last.id == id) {
             return self.refuse(id, Refusal::Taken);
@@ -33,6 +35,7 @@ impl Calls {
         call.mine.video = video;
         call.told.video = video;
         call.seat = Some(seat);
+        call.resumes = resumes;
         call.offered = Some(0);
         call.due.ring = Some(now + RING);
         self.begin(call);

@@ -43,6 +43,12 @@ pub struct CallRecord {
     /// Whether there was video at any time.
     #[serde(default)]
     pub had_video: bool,
+    /// The lost call that this one resumes.
+    #[serde(default)]
+    pub resumes: Option<CallId>,
+    /// When the node last saw the call running (Unix ms); the driver writes it every [`super::SEEN_EVERY`].
+    #[serde(default)]
+    pub seen_ms: Option<u64>,
 }
 
 /// A call that is over.
@@ -67,4 +73,7 @@ pub struct HistoryRecord {
     pub talked_ms: u64,
     /// Whether either side sent video.
     pub video: bool,
+    /// The lost call that this one resumed.
+    #[serde(default)]
+    pub resumes: Option<CallId>,
 }

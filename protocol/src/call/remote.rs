@@ -17,9 +17,9 @@ use crate::wire::{
 impl Calls {
     pub(super) fn received(&mut self, now: Instant, unix_ms: u64, friend: RootPublic, message: CallMessage) {
         let CallMessage { call: wire, participant, body } = message;
-        if let CallBody::Invite { description, candidates, video } = body {
+        if let CallBody::Invite { description, candidates, video, resumes } = body {
             if participant == 0 && description.kind == DescriptionKind::Offer {
-                self.invited(now, unix_ms, friend, wire, description, candidates, video);
+                self.invited(now, unix_ms, friend, wire, description, candidates, video, resumes);
             }
             return;
         }
@@ -99,6 +99,7 @@ impl Calls {
         description: Description,
         candidates: Candidates,
         video: bool,
+        resumes: Option<CallId>,
     ) {
         if let Some(id) = self.find(&friend, &wire) {
             return self.invited_again(id, description, candidates);
@@ -152,6 +153,7 @@ impl Calls {
             return self.missed(unix_ms, &call, outcome);
         }
         call.waiting = !self.calls.is_empty();
+        call.resumes = self.resumed(&friend, resumes).zip(resumes);
         call.theirs.video = video;
         call.generation = description.generation;
         call.due.ring = Some(now + RING_HERE);
@@ -337,6 +339,7 @@ impl Calls {
                 (false, _) => {}
             }
         }
+        self.offer_resume(unix_ms, friend);
     }
 
     pub(super) fn link_down(&mut self, friend: RootPublic) {

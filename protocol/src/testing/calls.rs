@@ -72,6 +72,8 @@ pub struct Side {
     pub merged: BTreeSet<CallId>,
     /// What was refused.
     pub refused: Vec<(CallId, crate::call::Refusal)>,
+    /// Which lost calls were offered to be resumed.
+    pub resumable: Vec<crate::call::Resumable>,
     /// All outputs, as text, to compare runs.
     pub log: Vec<String>,
     engines: BTreeMap<CallId, Engine>,
@@ -119,6 +121,7 @@ impl Pair {
             stored: BTreeMap::new(),
             merged: BTreeSet::new(),
             refused: Vec::new(),
+            resumable: Vec::new(),
             log: Vec::new(),
             engines: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -340,6 +343,7 @@ impl Pair {
                 }
                 Output::Forget(id) => drop(node.stored.remove(&id)),
                 Output::Refused(id, refusal) => node.refused.push((id, refusal)),
+                Output::Resumable(resumable) => node.resumable.push(resumable),
                 Output::Urge(_) | Output::Probe(_) | Output::InCall(..) => {}
                 Output::Peer(id, command) => self.engine(side, id, command),
             }

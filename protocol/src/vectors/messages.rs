@@ -128,8 +128,10 @@ fn link_frames() -> Vec<Value> {
 fn call_frames() -> Vec<Value> {
     let offer = |generation| description(DescriptionKind::Offer, generation);
     let answer = |generation| description(DescriptionKind::Answer, generation);
+    let invite = |resumes| CallBody::Invite { description: offer(0), candidates: candidates(), video: true, resumes };
     let mut frames = vec![
-        ("invite", call(0, CallBody::Invite { description: offer(0), candidates: candidates(), video: true })),
+        ("invite", call(0, invite(None))),
+        ("invite to go on with a lost call", call(0, invite(Some(CallId(*b"fedcba9876543210"))))),
         ("ringing", call(1, CallBody::Ringing)),
         ("answer", call(1, CallBody::Answer { description: answer(0), candidates: List::default() })),
         ("candidates", call(0, CallBody::Candidates { generation: 0, candidates: candidates() })),

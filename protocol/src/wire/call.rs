@@ -54,6 +54,8 @@ pub enum CallBody {
         candidates: Candidates,
         /// Whether the caller wants to send video.
         video: bool,
+        /// The lost call that is gone on with, if it is that.
+        resumes: Option<CallId>,
     },
     /// It rings at the callee.
     Ringing,
@@ -206,6 +208,8 @@ struct InviteBody {
     candidates: Candidates,
     #[serde(default)]
     video: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resumes: Option<CallId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -279,9 +283,10 @@ pub(super) fn encode(message: &CallMessage) -> Result<Vec<u8>, WireError> {
     let (call, participant) = (message.call, message.participant);
     let kind = message.body.kind();
     match message.body.clone() {
-        CallBody::Invite { description, candidates, video } => {
-            to_cbor(kind, &Addressed { call, participant, body: InviteBody { description, candidates, video } })
-        }
+        CallBody::Invite { description, candidates, video, resumes } => to_cbor(
+            kind,
+            &Addressed { call, participant, body: InviteBody { description, candidates, video, resumes } },
+        ),
         CallBody::Ringing => to_cbor(kind, &Addressed { call, participant, body: EmptyBody {} }),
         CallBody::Answer { description, candidates } | CallBody::Offer { description, candidates } => {
             to_cbor(kind, &Addressed { call, participant, body: DescriptionBody { description, candidates } })
@@ -315,10 +320,8 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<CallMessage>, Wi
     }
 
     match kind {
-        "call.invite" => read("call.invite", bytes, |InviteBody { description, candidates, video }| CallBody::Invite {
-            description,
-            candidates,
-            video,
+        "call.invite" => read("call.invite", bytes, |InviteBody { description, candidates, video, resumes }| {
+            CallBody::Invite { description, candidates, video, resumes }
         }),
         "call.ringing" => read("call.ringing", bytes, |EmptyBody {}| CallBody::Ringing),
         "call.answer" => read("call.answer", bytes, |DescriptionBody { description, candidates }| CallBody::Answer {

@@ -31,6 +31,7 @@ fn the_largest_invite_fits_into_one_frame() {
             description: description(DescriptionKind::Offer, MAX_SDP),
             candidates: many_candidates(),
             video: true,
+            resumes: Some(CallId([255; 16])),
         },
     });
     let bytes = frame(message.clone()).encode().expect("fits");

@@ -177,7 +177,9 @@ KINDS = {
         peer=short_blob(64), direct_may=addresses, lan_may=addresses, relayed_may=addresses
     ),
     "friendship": Fields(state=word("accepted", "asked", "removed")),
-    "call.invite": about_a_call(description=DESCRIPTION, candidates_may=candidates, video_may=boolean),
+    "call.invite": about_a_call(
+        description=DESCRIPTION, candidates_may=candidates, video_may=boolean, resumes_may=blob(16)
+    ),
     "call.ringing": about_a_call(),
     "call.answer": about_a_call(description=DESCRIPTION, candidates_may=candidates),
     "call.candidates": about_a_call(generation=unsigned(32), candidates=candidates),

@@ -116,7 +116,7 @@ fn invite(n: u8) -> Input {
         fingerprint: [n; 32],
         sdp: Bounded::new("v=0").expect("short"),
     };
-    let body = CallBody::Invite { description, candidates: List::default(), video: false };
+    let body = CallBody::Invite { description, candidates: List::default(), video: false, resumes: None };
     Input::Received(person(n), CallMessage { call: CallId([n; 16]), participant: 0, body })
 }
 
