@@ -5,6 +5,7 @@
 //! - [`friends`]: the book of friends (requests, grants, what is published);
 //! - [`links`]: sessions with friends over channels that come and go;
 //! - [`reach`]: searching and dialling, in tasks of their own;
+//! - [`paths`]: moving links between connections;
 //! - [`network`]: other addresses, waking up, and telling friends where this node is;
 //! - [`calls`]: calls and their media peers;
 //! - [`keep`]: what is stored; [`view`]: what clients see; [`handle`]: what clients may ask.
@@ -20,6 +21,7 @@ mod hide;
 mod keep;
 mod links;
 mod network;
+mod paths;
 mod portmap;
 mod reach;
 mod relay;
@@ -136,6 +138,7 @@ pub struct Service {
     dials: reach::Dials,
     carried: doctor::Carried,
     clocks: clock::Clocks,
+    circuits: paths::Circuits,
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
@@ -190,6 +193,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         dials: reach::Dials::default(),
         carried: doctor::Carried::default(),
         clocks: clock::Clocks::default(),
+        circuits: paths::Circuits::default(),
         token,
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
@@ -251,6 +255,7 @@ impl Service {
         let mut health = self.rendezvous.status();
         let mut remember = tokio::time::interval(REMEMBER);
         remember.reset();
+        let mut relayed = self.swarm.relayed();
         let mut see = tokio::time::interval(call::SEEN_EVERY);
         loop {
             let due = self.next_timeout();
@@ -275,6 +280,7 @@ impl Service {
                 Ok(()) = health.changed() => self.check_ready(),
                 () = sleep => self.timeouts(due),
                 _ = remember.tick() => self.remember_dht_peers(),
+                Ok(()) = relayed.changed() => self.tell_whereabouts(),
                 _ = see.tick() => self.see_calls(),
             }
         }
@@ -284,7 +290,7 @@ impl Service {
     /// When something is due next.
     fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.values().filter_map(|linked| linked.session.poll_timeout());
-        let sessions = sessions.chain(self.relays.poll_timeout());
+        let sessions = sessions.chain(self.relays.poll_timeout()).chain(self.next_renewal());
         sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
     }
 
@@ -301,6 +307,7 @@ impl Service {
         }
         self.session_timeouts(now);
         self.relay_timeouts(now);
+        self.renew_circuits(now);
     }
 
     fn swarm_event(&mut self, event: swarm::Event) {
@@ -323,8 +330,12 @@ impl Service {
                 self.notice(format!("The network stopped listening on an address: {reason}"));
             }
             swarm::Event::Listening(address) => self.listening(address),
-            swarm::Event::Connected(info) => self.carried.count(&info),
-            swarm::Event::Disconnected { .. } | swarm::Event::Upgraded { .. } => {}
+            swarm::Event::Upgraded { from, to, .. } => self.upgraded(from, to),
+            swarm::Event::Connected(info) => {
+                self.carried.count(&info);
+                self.connected(&info);
+            }
+            swarm::Event::Disconnected { connection, .. } => drop(self.circuits.remove(&connection)),
         }
     }
 

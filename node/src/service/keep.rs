@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{CallRecord, HistoryRecord};
 use twocan_protocol::friend::{BookRecord, FriendRecord, RequestRecord};
-use twocan_protocol::identity::{Certificate, DevicePublic, RootPublic};
+use twocan_protocol::identity::{Certificate, DevicePublic, PeerId, RootPublic};
 use twocan_protocol::rendezvous::PresenceKey;
 use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
 
@@ -52,6 +52,11 @@ impl Whereabouts {
     /// The key of the friend's device, for the handshake.
     pub(super) fn device(&self) -> Option<DevicePublic> {
         Certificate::decode(&self.certificate).ok().map(|certificate| certificate.device)
+    }
+
+    /// Name of the friend's node in the swarm.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        PeerId::from_bytes(&self.peer).ok()
     }
 
     /// Addresses to dial, the friend's own word first, of few machines.

@@ -31,6 +31,8 @@ pub(super) enum Note {
     Closed(ConnectionId, String),
     /// A search for a friend found nobody.
     NotFound(RootPublic),
+    /// A link is to move to another connection, if nobody has moved it.
+    Move { root: RootPublic, from: crate::swarm::ConnectionId, to: ConnectionInfo },
     /// A redial beside a link that may be dead came to its end.
     Redialled(RootPublic, Option<(Opened, ConnectionInfo)>),
     /// A friend was found; where, for the next time.
@@ -55,6 +57,8 @@ pub(super) struct Linked {
 struct Channel {
     root: RootPublic,
     info: ConnectionInfo,
+    /// Whether this side opened it.
+    dialled: bool,
     certificate: twocan_protocol::identity::Certificate,
     /// Dropping it closes the channel after what is queued.
     tx: mpsc::Sender<Vec<u8>>,
@@ -72,6 +76,12 @@ pub(super) struct Channels {
 }
 
 impl Channels {
+    /// Whose links run on a connection.
+    pub(super) fn on(&self, connection: crate::swarm::ConnectionId) -> impl Iterator<Item = RootPublic> {
+        let on = move |channel: &&Channel| channel.info.connection == connection;
+        self.open.values().filter(on).map(|channel| channel.root)
+    }
+
     pub(super) fn closing(&self) -> bool {
         self.closing > 0
     }
@@ -119,7 +129,9 @@ impl Service {
             Note::Opened { opened, info } => self.opened(opened, info),
             Note::Asks { root, request, reply } => self.stranger_asks(root, request, reply),
             Note::Frame(id, bytes) => {
-                if let Some(root) = self.channels.open.get(&id).map(|channel| channel.root) {
+                let of = self.channels.open.get(&id).map(|channel| (channel.root, channel.info.connection));
+                if let Some((root, connection)) = of {
+                    self.count_frame(connection, bytes.len());
                     self.session_input(root, link::Input::Frame(id, bytes));
                 }
             }
@@ -131,6 +143,7 @@ impl Service {
                 None => self.channels.closing = self.channels.closing.saturating_sub(1),
             },
             Note::NotFound(root) => self.book_input(friend::Input::SearchFailed(root)),
+            Note::Move { root, from, to } => self.move_link(root, from, to),
             Note::Redialled(root, redialled) => self.redialled(root, redialled),
             Note::Found { root, found } => self.found(root, found),
             Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
@@ -152,7 +165,7 @@ impl Service {
         tokio::spawn(read(id, opened.rx, opened.ended, stop, self.notes.clone()));
         let (remote_boot, dialled) = (opened.remote_boot, opened.dialled);
         let relayed = info.route == Route::Relayed;
-        let channel = Channel { root, info, certificate: opened.remote, tx: opened.tx, _reading: reading };
+        let channel = Channel { root, info, dialled, certificate: opened.remote, tx: opened.tx, _reading: reading };
         self.channels.open.insert(id, channel);
         self.session_input(root, link::Input::Connected { connection: id, remote_boot, dialled, relayed });
         // A link that comes up during a call has not heard of the call yet.
@@ -187,7 +200,10 @@ impl Service {
         for output in outputs {
             match output {
                 link::Output::Transmit(id, frame) => {
-                    let full = self.channels.open.get(&id).is_some_and(|channel| channel.tx.try_send(frame).is_err());
+                    let Some(channel) = self.channels.open.get(&id) else { continue };
+                    let (connection, size) = (channel.info.connection, frame.len());
+                    let full = channel.tx.try_send(frame).is_err();
+                    self.count_frame(connection, size);
                     if full {
                         tracing::info!("link to {}: the channel is too slow", root.short());
                         self.channels.open.remove(&id);
@@ -204,6 +220,9 @@ impl Service {
                             CloseReason::Silent => {
                                 self.swarm.doubt(channel.info.connection);
                                 self.disconnect(channel.info.connection);
+                            }
+                            CloseReason::Replaced | CloseReason::Remote(ByeReason::Replaced) => {
+                                self.left(&channel.info)
                             }
                             _ => {}
                         }
@@ -261,7 +280,7 @@ impl Service {
         }
         // Whatever else is being dialled would only replace what is there.
         self.dials.stop(&root);
-        self.remember_whereabouts(root, &certificate, std::slice::from_ref(&info.remote));
+        self.remember_link(root, &certificate, &info);
         self.book_input(friend::Input::LinkUp(root));
         self.tell_whereabouts_to(root);
         self.relay_link_up(root, restarted);
@@ -279,8 +298,22 @@ impl Service {
 
     /// How the link to a friend runs at present.
     pub(super) fn route_to(&self, root: &RootPublic) -> Option<Route> {
+        self.live_channel(root).map(|(info, _)| info.route)
+    }
+
+    /// The connection that the link to a friend runs on, and whether this side dialled the link.
+    pub(super) fn live_channel(&self, root: &RootPublic) -> Option<(&ConnectionInfo, bool)> {
         let connection = self.sessions.get(root)?.session.connection()?;
-        self.channels.open.get(&connection).map(|channel| channel.info.route)
+        self.channels.open.get(&connection).map(|channel| (&channel.info, channel.dialled))
+    }
+
+    /// The friends whose links run on a connection at present, and whether this side dialled the link.
+    pub(super) fn links_on(&self, connection: crate::swarm::ConnectionId) -> Vec<(RootPublic, bool)> {
+        let on = |root: RootPublic| {
+            let (info, dialled) = self.live_channel(&root)?;
+            (info.connection == connection).then_some((root, dialled))
+        };
+        self.channels.on(connection).filter_map(on).collect()
     }
 
     fn link_down(&mut self, root: RootPublic, reason: &CloseReason) {

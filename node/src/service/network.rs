@@ -42,6 +42,8 @@ impl Service {
                 self.book_input(friend::Input::SearchFailed(friend));
             }
             self.book_input(friend::Input::NetworkChanged);
+            let linked: Vec<RootPublic> = self.sessions.keys().copied().collect();
+            linked.iter().for_each(|root| self.try_direct(root));
         }
         if !slept.is_zero() {
             self.calls_input(call::Input::Unseen(slept));
@@ -92,7 +94,8 @@ impl Service {
         let Some(addresses) = self.addresses.clone().filter(|_| !self.book.hides(&root)) else { return };
         let near = self.route_to(&root).is_some_and(|route| matches!(route, Route::Loopback | Route::Lan));
         let lan: &[String] = if near { &addresses.lan } else { &[] };
-        let told = Whereabouts::new(self.swarm.peer_id(), &addresses.direct, lan, &[]);
+        let relayed = self.swarm.relayed().borrow().clone();
+        let told = Whereabouts::new(self.swarm.peer_id(), &addresses.direct, lan, &relayed);
         self.session_input(root, link::Input::SendNow(Message::Whereabouts(told)));
     }
 
@@ -105,8 +108,7 @@ impl Service {
         }
         (known.told, known.relayed) = (to_dial, relayed);
         known.peer = told.peer().map(|peer| peer.as_bytes().to_vec()).unwrap_or_default();
-        if self.book.friend(&root).is_some() {
-            self.records.whereabouts(&root, known);
-        }
+        self.keep_whereabouts(&root);
+        self.try_direct(&root);
     }
 }

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use twocan_control::{Code, Error, Event, Lookup};
 use twocan_protocol::address::{Address, AddressUri};
 use twocan_protocol::friend::Asked;
@@ -20,7 +20,7 @@ use twocan_protocol::gate::Key;
 use twocan_protocol::handshake::Purpose;
 use twocan_protocol::identity::{Certificate, DevicePublic, PeerId, RootPublic};
 use twocan_protocol::rendezvous::Body;
-use twocan_protocol::wire::{ContactMessage, Reply, Request};
+use twocan_protocol::wire::{ContactMessage, MAX_HOSTS, Reply, Request, few_hosts};
 
 use super::keep::FRIEND_ADDRESSES;
 use super::keep::Whereabouts;
@@ -28,17 +28,19 @@ use super::links::Note;
 use super::{Service, unix_ms};
 use crate::links::{self as streams, Ends, Opened, Target};
 use crate::rendezvous::{self, Rendezvous, SearchEvent};
-use crate::swarm::{self, ConnectionInfo};
+use crate::swarm::{self, ConnectionInfo, Route};
 
 /// How long a whole search may take; the book tries again later.
 const SEARCH_PATIENCE: Duration = Duration::from_secs(60);
 /// How long one node may take to be dialled.
-const DIAL_PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const DIAL_PATIENCE: Duration = Duration::from_secs(8);
 /// How long the answer to a request may take once the stream is open.
 const REPLY_PATIENCE: Duration = Duration::from_secs(15);
 /// While a call waits for the link, known addresses are dialled anew this often: a handshake that began while the network
 /// was away would repeat itself much later than that.
 const REDIAL_EVERY: Duration = Duration::from_millis(800);
+/// Circuits are dialled this much later than addresses: two round trips of most connections.
+const DIRECT_FIRST: Duration = Duration::from_millis(250);
 /// Rounds of dialling in a search that a call waits for.
 const ROUNDS_IN_CALL: u32 = 40;
 /// Rounds of dialling beside a link that may be dead.
@@ -59,8 +61,8 @@ pub(super) struct Found {
     via: &'static str,
     query: Option<String>,
     took: Duration,
-    certificate: Option<Certificate>,
-    addresses: Vec<String>,
+    /// Where its slot says that it is, if it was a slot.
+    body: Option<Box<Body>>,
 }
 
 /// Tasks that dial at present.
@@ -93,11 +95,11 @@ impl Dials {
 }
 
 /// What a searching task needs.
-struct Seeker {
-    swarm: swarm::Handle,
+pub(super) struct Seeker {
+    pub(super) swarm: swarm::Handle,
     rendezvous: Rendezvous,
     identity: Arc<streams::Identity>,
-    notes: mpsc::Sender<Note>,
+    pub(super) notes: mpsc::Sender<Note>,
     root: RootPublic,
     gate: Key,
     purpose: Purpose,
@@ -105,7 +107,7 @@ struct Seeker {
 }
 
 impl Service {
-    fn seeker(&self, root: RootPublic, gate: Key, purpose: Purpose) -> Seeker {
+    pub(super) fn seeker(&self, root: RootPublic, gate: Key, purpose: Purpose) -> Seeker {
         Seeker {
             swarm: self.swarm.clone(),
             rendezvous: self.rendezvous.clone(),
@@ -204,8 +206,14 @@ impl Service {
             found.took.as_secs_f64() * 1000.0,
             found.query.as_deref().map(|query| format!(" (query {query})")).unwrap_or_default()
         );
-        if let Some(certificate) = found.certificate {
-            self.remember_whereabouts(root, &certificate, &found.addresses);
+        if let Some(body) = found.body {
+            self.remember_whereabouts(root, &body.certificate, &[]);
+            if let Some(known) = self.whereabouts.get_mut(&root) {
+                known.peer = body.peer_id.as_bytes().to_vec();
+                known.told = few_hosts(body.lan.iter().chain(&body.direct).map(String::as_str), MAX_HOSTS);
+                known.relayed = few_hosts(body.relayed.iter().map(String::as_str), MAX_HOSTS);
+                self.keep_whereabouts(&root);
+            }
         }
         self.emitter.emit(Event::Found {
             id: root.to_string(),
@@ -213,6 +221,27 @@ impl Service {
             query: found.query,
             took_ms: found.took.as_secs_f64() * 1000.0,
         });
+    }
+
+    /// Remembers where a friend was reached.
+    pub(super) fn remember_link(&mut self, root: RootPublic, certificate: &Certificate, info: &ConnectionInfo) {
+        if info.route != Route::Relayed {
+            return self.remember_whereabouts(root, certificate, std::slice::from_ref(&info.remote));
+        }
+        self.remember_whereabouts(root, certificate, &[]);
+        let Some(known) = self.whereabouts.get_mut(&root).filter(|_| info.outbound) else { return };
+        known.peer = info.peer.as_bytes().to_vec();
+        known.relayed.retain(|address| *address != info.remote);
+        known.relayed.insert(0, info.remote.clone());
+        known.relayed.truncate(FRIEND_ADDRESSES);
+        self.keep_whereabouts(&root);
+    }
+
+    /// Writes down where a friend is.
+    pub(super) fn keep_whereabouts(&self, root: &RootPublic) {
+        if let (Some(_), Some(known)) = (self.book.friend(root), self.whereabouts.get(root)) {
+            self.records.whereabouts(root, known);
+        }
     }
 
     /// Remembers where somebody is, the latest address first. On disk only for friends.
@@ -290,7 +319,9 @@ impl Seeker {
         rounds: u32,
     ) -> Option<(Opened, ConnectionInfo)> {
         let addresses = known.to_dial();
-        if addresses.is_empty() {
+        let circuits =
+            known.peer().map(|peer| (known.relayed.clone(), peer)).filter(|(relayed, _)| !relayed.is_empty());
+        if addresses.is_empty() && circuits.is_none() {
             return None;
         }
         let mut left = rounds;
@@ -305,20 +336,37 @@ impl Seeker {
                 },
                 _ = ticks.tick(), if left > 0 => {
                     left -= 1;
-                    tries.push(self.dial_round(addresses.clone(), device));
+                    if !addresses.is_empty() {
+                        tries.push(self.dial_round(addresses.clone(), None, device).boxed());
+                    }
+                    if let Some((relayed, peer)) = circuits.clone() {
+                        let first = if addresses.is_empty() { Duration::ZERO } else { DIRECT_FIRST };
+                        tries.push(
+                            async move {
+                                sleep(first).await;
+                                self.dial_round(relayed, Some(peer), device).await
+                            }
+                            .boxed(),
+                        );
+                    }
                 }
             }
         }
     }
 
-    /// Dials each address once.
-    async fn dial_round(&self, addresses: Vec<String>, device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
-        let mut dials = self.swarm.dial_each(addresses, None).await.ok()?;
+    /// Dials each address once. Circuits lead to a certain node, which must be known.
+    async fn dial_round(
+        &self,
+        addresses: Vec<String>,
+        peer: Option<PeerId>,
+        device: DevicePublic,
+    ) -> Option<(Opened, ConnectionInfo)> {
+        let mut dials = self.swarm.dial_each(addresses, peer).await.ok()?;
         while let Some(result) = dials.recv().await {
             if let Ok(info) = result
                 && let Some(opened) = self.open(&info, device).await
             {
-                self.tell("memory", None, None, Vec::new()).await;
+                self.tell("memory", None, None).await;
                 return Some((opened, info));
             }
         }
@@ -337,7 +385,7 @@ impl Seeker {
             .collect();
         while let Some(result) = tries.next().await {
             if result.is_some() {
-                self.tell("lan", None, None, Vec::new()).await;
+                self.tell("lan", None, None).await;
                 return result;
             }
         }
@@ -355,7 +403,7 @@ impl Seeker {
             }
             let addresses = addresses_of(&body);
             let query = Some(found.query.to_string());
-            self.tell(found.via, query, Some(body.certificate), addresses.clone()).await;
+            self.tell(found.via, query, Some(Box::new(body.clone()))).await;
             let dial = self.swarm.dial(addresses, Some(body.peer_id.clone()), DIAL_PATIENCE).await;
             match dial {
                 Ok(info) => {
@@ -369,7 +417,7 @@ impl Seeker {
         None
     }
 
-    async fn open(&self, info: &ConnectionInfo, device: DevicePublic) -> Option<Opened> {
+    pub(super) async fn open(&self, info: &ConnectionInfo, device: DevicePublic) -> Option<Opened> {
         let stream = self.swarm.open(info.connection).await.ok()?;
         let ends = Ends::of(self.swarm.peer_id().clone(), info);
         let target = Target { purpose: self.purpose, root: self.root, device, gate: self.gate.clone() };
@@ -382,14 +430,8 @@ impl Seeker {
         }
     }
 
-    async fn tell(
-        &self,
-        via: &'static str,
-        query: Option<String>,
-        certificate: Option<Certificate>,
-        addresses: Vec<String>,
-    ) {
-        let found = Found { via, query, took: self.began.elapsed(), certificate, addresses };
+    async fn tell(&self, via: &'static str, query: Option<String>, body: Option<Box<Body>>) {
+        let found = Found { via, query, took: self.began.elapsed(), body };
         let _ = self.notes.send(Note::Found { root: self.root, found }).await;
     }
 }
