@@ -42,6 +42,7 @@ mod tests;
 
 pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
+pub use transport::QUIC_KEEP_ALIVE;
 pub use types::{
     Addresses, CircuitLimit, Config, ConnectionId, ConnectionInfo, Copy, DhtView, DialError, Event, Get, GetEvent,
     GetReport, Observation, PutEvent, PutReport, QueryId, Reachability, RelayNode, Route, ServerMode, StartError,

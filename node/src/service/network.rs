@@ -48,6 +48,7 @@ impl Service {
         if !slept.is_zero() {
             self.calls_input(call::Input::Unseen(slept));
         }
+        self.engine.network_changed();
         if broken {
             self.calls_input(call::Input::AddressChanged);
         }

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use twocan_control::{Code, Error, Event, Lookup};
 use twocan_protocol::address::{Address, AddressUri};
 use twocan_protocol::friend::Asked;
@@ -45,6 +45,10 @@ const DIRECT_FIRST: Duration = Duration::from_millis(250);
 const ROUNDS_IN_CALL: u32 = 40;
 /// Rounds of dialling beside a link that may be dead.
 const ROUNDS_BESIDE: u32 = 4;
+/// While what was found in a slot is dialled, the slots are looked at again after this time, then after longer ones.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Words of one person that are dialled at a time: an old one, and newer ones that come meanwhile.
+const MAX_FOUND: usize = 3;
 /// Nodes on the LAN that are kept in mind; the one seen longest ago goes.
 const NEIGHBOURS: usize = 16;
 
@@ -392,29 +396,59 @@ impl Seeker {
         None
     }
 
-    /// Looks into the slots, and dials what is found there, newest word last.
+    /// Looks into the slots, and dials what is found there. While that dials, it looks again: what was found may be the
+    /// word of a node that has been restarted since, and has not put its new one yet.
     async fn by_slots(&self, target: rendezvous::Target) -> Option<(Opened, ConnectionInfo)> {
-        let mut search = self.rendezvous.find(target);
-        while let Some(event) = search.next().await {
-            let SearchEvent::Found(found) = event else { return None };
-            let body = found.body;
-            if body.certificate.verify(unix_ms() / 1000).is_err() {
-                continue;
-            }
-            let addresses = addresses_of(&body);
-            let query = Some(found.query.to_string());
-            self.tell(found.via, query, Some(Box::new(body.clone()))).await;
-            let dial = self.swarm.dial(addresses, Some(body.peer_id.clone()), DIAL_PATIENCE).await;
-            match dial {
-                Ok(info) => {
-                    if let Some(opened) = self.open(&info, body.certificate.device).await {
-                        return Some((opened, info));
+        let mut search = Some(self.rendezvous.find(target.clone()));
+        let mut dials = FuturesUnordered::new();
+        let mut newest = None;
+        let mut pause = LOOK_AGAIN;
+        let mut again = Instant::now();
+        loop {
+            tokio::select! {
+                event = next_of(&mut search) => match event {
+                    Some(SearchEvent::Found(found)) => {
+                        let valid = found.body.certificate.verify(unix_ms() / 1000).is_ok();
+                        if valid && newest.is_none_or(|newest| found.sequence > newest) && dials.len() < MAX_FOUND {
+                            newest = Some(found.sequence);
+                            let query = Some(found.query.to_string());
+                            self.tell(found.via, query, Some(Box::new(found.body.clone()))).await;
+                            dials.push(self.dial_found(found.body));
+                        }
+                    }
+                    Some(SearchEvent::Done(_)) | None => {
+                        search = None;
+                        if dials.is_empty() {
+                            return None;
+                        }
+                        again = Instant::now() + pause;
+                        pause = pause * 3 / 2;
+                    }
+                },
+                Some(reached) = dials.next(), if !dials.is_empty() => {
+                    if reached.is_some() {
+                        return reached;
+                    }
+                    if search.is_none() && dials.is_empty() {
+                        return None;
                     }
                 }
-                Err(error) => tracing::debug!("{} was found but not reached: {error}", self.root.short()),
+                () = sleep_until(again.into()), if search.is_none() => {
+                    search = Some(self.rendezvous.find(target.clone()));
+                }
             }
         }
-        None
+    }
+
+    /// Dials where a slot says that somebody is.
+    async fn dial_found(&self, body: Body) -> Option<(Opened, ConnectionInfo)> {
+        match self.swarm.dial(addresses_of(&body), Some(body.peer_id.clone()), DIAL_PATIENCE).await {
+            Ok(info) => Some((self.open(&info, body.certificate.device).await?, info)),
+            Err(error) => {
+                tracing::debug!("{} was found but not reached: {error}", self.root.short());
+                None
+            }
+        }
     }
 
     pub(super) async fn open(&self, info: &ConnectionInfo, device: DevicePublic) -> Option<Opened> {
@@ -433,6 +467,14 @@ impl Seeker {
     async fn tell(&self, via: &'static str, query: Option<String>, body: Option<Box<Body>>) {
         let found = Found { via, query, took: self.began.elapsed(), body };
         let _ = self.notes.send(Note::Found { root: self.root, found }).await;
+    }
+}
+
+/// The next event of a search, if there is one.
+async fn next_of(search: &mut Option<rendezvous::Search>) -> Option<SearchEvent> {
+    match search {
+        Some(search) => search.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod stories;
+mod survive;
 mod trouble;
 
 use crate::call::{Outcome, State};
