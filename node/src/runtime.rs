@@ -147,7 +147,7 @@ impl Up<'_> {
             notices.push(format!("UDP port {busy} is in use; calls use port {} instead.", engine.port()));
         }
         let portmap = start_portmap(&self.config, &keys);
-        let relay = start_relay(&self.config);
+        let relay = start_relay(&self.config, engine.port());
         engine.serve(relay.clone());
         engine.set_proxy(proxy(&self.config));
         let device = DeviceKey::from_secret(&keys.device.secret());
@@ -290,11 +290,12 @@ fn proxy(config: &Config) -> Option<relay::Proxy> {
 }
 
 /// The packet relay. It serves nobody until the service knows where it can be reached; STUN it answers at once.
-fn start_relay(config: &Config) -> relay::Server {
+fn start_relay(config: &Config, calls_port: u16) -> relay::Server {
     let settings = &config.relay;
     relay::Server::start(relay::ServerConfig {
         addresses: Vec::new(),
         ports: settings.ports[0]..=settings.ports[1],
+        calls_port: Some(calls_port),
         policy: relay::Policy::Off,
         limits: relay::Limits {
             allocations: settings.allocations,

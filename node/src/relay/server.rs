@@ -75,7 +75,7 @@ fn settings(config: &ServerConfig) -> Settings {
     Settings {
         v4: first(true),
         v6: first(false),
-        rules: PeerRules { private: config.private_peers, own: config.addresses.clone(), ports: config.ports.clone() },
+        rules: PeerRules { private: config.private_peers, own: config.addresses.clone(), calls: config.calls_port },
         bounds: Bounds {
             allocations: limits.allocations,
             bytes_per_second: limits.bytes_per_second,

@@ -39,6 +39,7 @@ impl Rig {
         let server = Server::start(ServerConfig {
             addresses,
             ports: 20_000..=60_000,
+            calls_port: None,
             policy: Policy::Friends,
             limits: Limits::default(),
             private_peers: true,

@@ -56,6 +56,8 @@ pub struct ServerConfig {
     pub addresses: Vec<IpAddr>,
     /// UDP ports for relayed packets.
     pub ports: RangeInclusive<u16>,
+    /// Port of this node's own calls, which may be relayed to.
+    pub calls_port: Option<u16>,
     /// Whom it serves.
     pub policy: Policy,
     /// What it gives.

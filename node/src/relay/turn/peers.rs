@@ -1,8 +1,8 @@
 //! To whom a relay carries packets: public addresses and ports above the system's. A relay stands inside its owner's
 //! network, and must not open it to others.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 
 /// Ports below this belong to services of the system; no call runs there.
 const LOWEST_PORT: u16 = 1024;
@@ -12,10 +12,10 @@ const LOWEST_PORT: u16 = 1024;
 pub(crate) struct PeerRules {
     /// Relay to private and loopback addresses, too (laboratories and tests).
     pub(crate) private: bool,
-    /// The machine's own addresses: there, only relayed ports may be reached.
+    /// The machine's own addresses: there, only relayed ports and the calls' port may be reached.
     pub(crate) own: Vec<IpAddr>,
-    /// The relayed ports.
-    pub(crate) ports: RangeInclusive<u16>,
+    /// The port of the owner's own calls: a friend whose network lets no UDP out reaches the owner through it.
+    pub(crate) calls: Option<u16>,
 }
 
 impl PeerRules {
@@ -24,11 +24,14 @@ impl PeerRules {
         is_public(ip) || (self.private && is_unicast(ip))
     }
 
-    /// Whether packets go to this address and port.
-    pub(crate) fn allows(&self, peer: SocketAddr) -> bool {
-        peer.port() >= LOWEST_PORT
-            && self.allows_ip(peer.ip())
-            && (!self.own.contains(&peer.ip()) || self.ports.contains(&peer.port()))
+    /// Whether packets go to this address and port; `relayed` are the relayed addresses that there are.
+    pub(crate) fn allows(&self, peer: SocketAddr, relayed: &HashSet<SocketAddr>) -> bool {
+        let port = if self.own.contains(&peer.ip()) {
+            relayed.contains(&peer) || self.calls == Some(peer.port())
+        } else {
+            peer.port() >= LOWEST_PORT
+        };
+        port && self.allows_ip(peer.ip())
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
 
     fn rules(private: bool) -> PeerRules {
         let own = vec!["203.0.114.9".parse().unwrap(), "2a00:1::9".parse().unwrap()];
-        PeerRules { private, own, ports: 49152..=49200 }
+        PeerRules { private, own, calls: Some(4000) }
     }
 
     #[test]
@@ -154,12 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn low_ports_and_the_own_services_are_no_peers() {
-        for peer in ["11.0.0.1:1024", "[2a00:1::5]:5000", "203.0.114.9:49152", "[2a00:1::9]:49200"] {
-            assert!(rules(false).allows(peer.parse().unwrap()), "{peer}");
+    fn low_ports_and_the_own_services_are_no_peers_but_the_own_calls_are() {
+        let relayed = HashSet::from(["203.0.114.9:49152", "[2a00:1::9]:49200"].map(|text| text.parse().unwrap()));
+        for peer in ["11.0.0.1:1024", "[2a00:1::5]:5000", "203.0.114.9:49152", "[2a00:1::9]:49200", "203.0.114.9:4000"]
+        {
+            assert!(rules(false).allows(peer.parse().unwrap(), &relayed), "{peer}");
         }
         for peer in ["11.0.0.1:53", "11.0.0.1:0", "203.0.114.9:4001", "[2a00:1::9]:443", "203.0.114.9:49201"] {
-            assert!(!rules(false).allows(peer.parse().unwrap()), "{peer}");
+            assert!(!rules(false).allows(peer.parse().unwrap(), &relayed), "{peer}");
         }
     }
 }

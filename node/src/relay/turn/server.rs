@@ -7,7 +7,7 @@
 mod allocation;
 mod requests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,8 @@ pub(crate) struct Core<S> {
     users: HashMap<String, User>,
     accounts: BTreeMap<Account, Books>,
     allocations: HashMap<Client, Allocation<S>>,
+    /// The relayed addresses of all of them.
+    relayed: HashSet<SocketAddr>,
     allocated: u32,
     last_allocation: u64,
     total: Meter,
@@ -177,6 +179,7 @@ impl<S: Clone> Core<S> {
             users: HashMap::new(),
             accounts: BTreeMap::new(),
             allocations: HashMap::new(),
+            relayed: HashSet::new(),
             allocated: 0,
             last_allocation: 0,
             total: Meter::new(clock, settings.bounds),
@@ -302,6 +305,7 @@ impl<S: Clone> Core<S> {
         for client in over {
             self.release(&client);
         }
+        self.count_relayed();
         let Self { users, accounts, .. } = self;
         users.retain(|name, user| {
             let stays = user.allocations > 0 || user.expires > clock.now;
@@ -315,9 +319,16 @@ impl<S: Clone> Core<S> {
             .retain(|_, books| books.allocations > 0 || !books.users.is_empty() || books.meter.used(clock) != (0, 0));
     }
 
+    /// Notes the relayed addresses anew, after an allocation came, changed or went.
+    fn count_relayed(&mut self) {
+        let relays = self.allocations.values().flat_map(Allocation::relays);
+        self.relayed = relays.map(|relay| relay.address).collect();
+    }
+
     fn release(&mut self, client: &Client) {
         let Some(allocation) = self.allocations.remove(client) else { return };
         self.allocated = self.allocated.saturating_sub(1);
+        self.count_relayed();
         if let Some(books) = self.accounts.get_mut(&allocation.account) {
             books.allocations = books.allocations.saturating_sub(1);
         }
@@ -335,6 +346,10 @@ impl<S: Clone> Core<S> {
         packet: &'a [u8],
         ports: &mut P,
     ) -> Action<'a, S> {
+        // A relay that is used through itself could be made to send packets in a circle.
+        if client.via == Via::Udp && self.relayed.contains(&client.from) {
+            return Action::Nothing;
+        }
         if let Some((number, payload)) = codec::channel_data(packet) {
             let peer = self.allocations.get(&client).and_then(|allocation| allocation.channel(number));
             return peer.map_or(Action::Nothing, |peer| self.relay(clock, &client, peer, payload));
@@ -359,7 +374,7 @@ impl<S: Clone> Core<S> {
         allocation.active = clock.now;
         let account = allocation.account;
         let socket = allocation.socket_to(peer.ip()).cloned();
-        let permitted = allocation.permits(clock.now, peer.ip()) && self.settings.rules.allows(peer);
+        let permitted = allocation.permits(clock.now, peer.ip()) && self.settings.rules.allows(peer, &self.relayed);
         let Some(socket) = socket.filter(|_| permitted) else {
             self.counters.unpermitted += 1;
             return Action::Nothing;

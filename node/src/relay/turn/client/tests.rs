@@ -77,7 +77,7 @@ impl World {
     fn new(user: &str, wanted: Wanted, fate: fn(u64) -> Fate) -> Self {
         let now = Instant::now();
         let v4 = "11.0.0.1".parse().unwrap();
-        let rules = PeerRules { private: false, own: vec![v4], ports: 50_000..=59_999 };
+        let rules = PeerRules { private: false, own: vec![v4], calls: None };
         let bounds = Bounds { allocations: 64, bytes_per_second: 1_000_000, bytes_per_day: 1_000_000_000 };
         let settings = Settings {
             v4: Some(v4),

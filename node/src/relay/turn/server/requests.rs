@@ -200,6 +200,7 @@ impl<S: Clone> Core<S> {
         let allocation = Allocation::new(number, account, known.user.clone(), transaction, clock.now, relays);
         let answer = allocated(message, client, &allocation, missing);
         self.last_allocation = number;
+        self.relayed.extend(allocation.relays().iter().map(|relay| relay.address));
         self.allocations.insert(client, allocation);
         self.allocated += 1;
         if let Some(books) = self.accounts.get_mut(&account) {
@@ -246,8 +247,9 @@ impl<S: Clone> Core<S> {
             _ => Some(lifetime(message).unwrap_or(LIFETIME)),
         };
         allocation.active = clock.now;
-        let stays = allocation.refresh(clock.now, family, lifetime);
-        if !stays {
+        if allocation.refresh(clock.now, family, lifetime) {
+            self.count_relayed();
+        } else {
             self.release(&client);
         }
         let seconds = lifetime.map_or(0, |lifetime| u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX));
@@ -291,15 +293,15 @@ impl<S: Clone> Core<S> {
         message: &Message<'_>,
         known: &Known,
     ) -> Result<Writer, Refused> {
-        let rules = self.settings.rules.clone();
+        let peer = message.address(attribute::XOR_PEER_ADDRESS).ok_or(BAD_REQUEST)?;
+        let allowed = self.settings.rules.allows(peer, &self.relayed);
         let allocation = self.own(&client, known)?;
         let number = message.number(attribute::CHANNEL_NUMBER).ok_or(BAD_REQUEST)? >> 16;
         let number = u16::try_from(number).ok().filter(|number| CHANNELS.contains(number)).ok_or(BAD_REQUEST)?;
-        let peer = message.address(attribute::XOR_PEER_ADDRESS).ok_or(BAD_REQUEST)?;
         if !allocation.has_family(peer.is_ipv4()) {
             return Err(FAMILY_MISMATCH);
         }
-        if !rules.allows(peer) {
+        if !allowed {
             return Err(FORBIDDEN);
         }
         allocation.active = clock.now;

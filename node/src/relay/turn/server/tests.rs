@@ -74,7 +74,7 @@ fn address(text: &str) -> SocketAddr {
 impl Rig {
     fn new(bounds: Bounds) -> Self {
         let (v4, v6) = ("11.0.0.1".parse().unwrap(), "2a00:1::1".parse().unwrap());
-        let rules = PeerRules { private: false, own: vec![v4, v6], ports: 49_152..=49_999 };
+        let rules = PeerRules { private: false, own: vec![v4, v6], calls: Some(4000) };
         let settings = Settings { v4: Some(v4), v6: Some(v6), rules, bounds, friends: true, guests: true };
         let clock = Clock { now: Instant::now(), unix_ms: 20_000 * DAY };
         Self { clock, core: Core::new(clock, settings, &[3; 32]), fake: Fake { most: 1000, ..Fake::default() }, id: 0 }
@@ -313,11 +313,27 @@ fn private_addresses_low_ports_and_the_relays_own_are_no_peers() {
         let permission = [(attribute::XOR_PEER_ADDRESS, peer_value(peer, &[0; 12]))];
         assert_eq!(rig.code(client(1), "alice", method::CREATE_PERMISSION, &permission), 403, "{peer}");
     }
-    for peer in ["11.0.0.9:22", "11.0.0.1:4001", "11.0.0.1:443"] {
+    for peer in ["11.0.0.9:22", "11.0.0.1:4001", "11.0.0.1:443", "11.0.0.1:49153"] {
         assert_eq!(rig.code(client(1), "alice", method::CHANNEL_BIND, &bind(0x4000, peer)), 403, "{peer}");
     }
-    // Both sides of a call on one relay meet inside it.
-    assert_eq!(rig.code(client(1), "alice", method::CHANNEL_BIND, &bind(0x4000, "11.0.0.1:49200")), 0);
+    // The owner's own calls are reached through the relay, too, and both sides of a call on one relay meet inside it.
+    assert_eq!(rig.code(client(1), "alice", method::CHANNEL_BIND, &bind(0x4001, "11.0.0.1:4000")), 0);
+    assert_eq!(rig.code(client(1), "alice", method::CHANNEL_BIND, &bind(0x4000, "11.0.0.1:49152")), 0);
+}
+
+#[test]
+fn a_relay_is_not_used_through_itself() {
+    let mut rig = Rig::usual();
+    rig.issue(friend(1), "alice");
+    let both = [allocate(), vec![family(attribute::ADDITIONAL_ADDRESS_FAMILY, 2)]].concat();
+    assert_eq!(rig.code(client(1), "alice", method::ALLOCATE, &both), 0);
+    for from in ["11.0.0.1:49152", "[2a00:1::1]:49153"] {
+        let itself = super::Client { from: address(from), via: Via::Udp };
+        let request = rig.signed(itself, "alice", method::ALLOCATE, &allocate());
+        assert_eq!(rig.packet(itself, &request), Action::Nothing);
+    }
+    let beside = super::Client { from: address("11.0.0.1:4001"), via: Via::Udp };
+    assert_eq!(rig.code(beside, "alice", method::ALLOCATE, &allocate()), 0);
 }
 
 #[test]
