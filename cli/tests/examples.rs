@@ -202,6 +202,11 @@ async fn backup_restore_and_passphrase() {
     play("backup.md").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_among_friends() {
+    play("relays.md").await;
+}
+
 #[test]
 fn the_matcher_is_as_strict_as_it_should_be() {
     let pattern = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();

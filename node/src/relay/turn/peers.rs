@@ -10,7 +10,7 @@ const LOWEST_PORT: u16 = 1024;
 /// The rules, with what is this relay's own.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerRules {
-    /// Relay to private and loopback addresses, too (laboratories and tests).
+    /// Relay to private and loopback addresses, too, also those of the machine (laboratories and tests).
     pub(crate) private: bool,
     /// The machine's own addresses: there, only relayed ports and the calls' port may be reached.
     pub(crate) own: Vec<IpAddr>,
@@ -26,7 +26,7 @@ impl PeerRules {
 
     /// Whether packets go to this address and port; `relayed` are the relayed addresses that there are.
     pub(crate) fn allows(&self, peer: SocketAddr, relayed: &HashSet<SocketAddr>) -> bool {
-        let port = if self.own.contains(&peer.ip()) {
+        let port = if !self.private && self.own.contains(&peer.ip()) {
             relayed.contains(&peer) || self.calls == Some(peer.port())
         } else {
             peer.port() >= LOWEST_PORT

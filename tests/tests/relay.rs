@@ -1,0 +1,102 @@
+//! Relays among friends, with real processes: offers, credentials that are ready before a call, and their end with the
+//! friendship or the owner's word.
+
+use anyhow::Result;
+use twocan_control::{FriendRelay, Handle, PlaceCall, RelayPolicy, RelayStatus, SetRelay};
+use twocan_tests::{Node, Options, World, incoming_call};
+
+/// On loopback nothing is public: these nodes take what is not, too.
+fn options() -> Options {
+    Options { extra: "[relay]\nprivate_peers = true\nserve = \"off\"\n".to_owned(), ..Options::default() }
+}
+
+/// Waits until the node's relaying is as wanted.
+async fn relaying(node: &Node, what: &str, wanted: impl Fn(&RelayStatus) -> bool) -> Result<RelayStatus> {
+    node.eventually(what, |api| {
+        let wanted = &wanted;
+        async move { Ok(Some(api.relay().await?).filter(wanted)) }
+    })
+    .await
+}
+
+fn ready(status: &RelayStatus) -> Option<&FriendRelay> {
+    status.for_me.iter().find(|relay| relay.ready)
+}
+
+async fn serve(node: &Node, serve: RelayPolicy) -> Result<RelayStatus> {
+    Ok(node.api().set_relay(SetRelay { serve }).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_friends_relay_is_ready_before_it_is_needed_and_gone_when_it_is_switched_off() -> Result<()> {
+    let mut world = World::with(&["alice", "carol"], &options()).await?;
+    world.befriend(0, 1).await?;
+    let before = world.people[0].api().relay().await?;
+    assert!(!before.serving && before.for_me.is_empty(), "{before:?}");
+
+    let set = serve(&world.people[1], RelayPolicy::Friends).await?;
+    assert!(set.serving && set.udp.len() == 1 && set.tls.len() == 1, "{set:?}");
+    let alice = &world.people[0];
+    let status = relaying(alice, "a credential", |status| ready(status).is_some()).await?;
+    let relay = &status.for_me[0];
+    assert_eq!((relay.name.as_str(), relay.udp, relay.tls), ("carol", true, true));
+
+    // What was chosen holds over a restart, and so does the certificate; friends ask anew.
+    world.people[1].stop().await?;
+    world.people[1].start_again().await?;
+    let (alice, carol) = (&world.people[0], &world.people[1]);
+    let again = relaying(carol, "serving again", |status| status.serving).await?;
+    assert_eq!(again.serve, RelayPolicy::Friends);
+    relaying(alice, "a credential of the new start", |status| ready(status).is_some()).await?;
+
+    let off = serve(carol, RelayPolicy::Off).await?;
+    assert!(!off.serving && off.udp.is_empty(), "{off:?}");
+    relaying(alice, "no relay any more", |status| ready(status).is_none()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_makes_allocations_at_the_relays_of_both_sides_and_gives_them_back() -> Result<()> {
+    let world = World::with(&["alice", "bob", "carol"], &options()).await?;
+    world.befriend(0, 1).await?;
+    world.befriend(0, 2).await?;
+    let (alice, bob, carol) = (&world.people[0], &world.people[1], &world.people[2]);
+    serve(carol, RelayPolicy::Friends).await?;
+    relaying(alice, "a credential", |status| ready(status).is_some()).await?;
+
+    let friend = bob.api().identity().await?.root;
+    let mut rings = bob.events();
+    let seated = alice.api().place_call(PlaceCall { friend, video: false }).await?;
+    rings.wait("the ringing", incoming_call).await?;
+    // Carol is no friend of Bob's: he uses the other half of the credential, and she counts both as Alice's.
+    let status = relaying(carol, "two allocations", |status| status.total.allocations == 2).await?;
+    assert_eq!(status.by_me.len(), 1);
+    assert_eq!((status.by_me[0].name.as_str(), status.by_me[0].traffic.allocations), ("alice", 2));
+    let mine = alice.api().relay().await?;
+    assert_eq!(mine.for_me[0].traffic.allocations, 1);
+    relaying(alice, "a credential for the next call", |status| ready(status).is_some()).await?;
+
+    alice.api().hangup(&seated.call.id).await?;
+    relaying(carol, "no allocation", |status| status.total.allocations == 0).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_friend_any_more_has_no_relay_any_more() -> Result<()> {
+    let world = World::with(&["alice", "bob", "carol"], &options()).await?;
+    world.befriend(0, 1).await?;
+    world.befriend(0, 2).await?;
+    let (alice, bob, carol) = (&world.people[0], &world.people[1], &world.people[2]);
+    serve(carol, RelayPolicy::Friends).await?;
+    relaying(alice, "a credential", |status| ready(status).is_some()).await?;
+    let friend = bob.api().identity().await?.root;
+    let mut rings = bob.events();
+    alice.api().place_call(PlaceCall { friend, video: false }).await?;
+    rings.wait("the ringing", incoming_call).await?;
+    relaying(carol, "two allocations", |status| status.total.allocations == 2).await?;
+
+    carol.api().remove_friend("alice").await?;
+    assert_eq!(carol.api().relay().await?.total.allocations, 0);
+    relaying(alice, "no relay", |status| status.for_me.is_empty()).await?;
+    Ok(())
+}
