@@ -84,7 +84,7 @@ pub struct RelayTraffic {
 /// What this node relays for somebody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RelayUse {
-    /// The friend's id; of a guest, whatever root key it showed.
+    /// The friend's id; of a guest, a number that stands for its network address.
     pub id: FriendId,
     /// The friend's name here; empty for a guest.
     pub name: String,

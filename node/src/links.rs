@@ -24,9 +24,9 @@ use twocan_protocol::{
 
 use crate::swarm::ConnectionInfo;
 
-pub use gate::{Admission, GateTable};
+pub use gate::{Admission, GateTable, RelayDesk};
 pub use limiter::Limiter;
-pub use open::{Acceptor, Target, open};
+pub use open::{Acceptor, Target, ask_relay, open};
 
 /// Frames waiting for the service, and frames waiting to be sent, per stream. 32 frames of 32 KiB are 1 MiB at most;
 /// a full inbound channel holds the other side back, a full outbound one is for the service to see (`try_send`).

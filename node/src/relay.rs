@@ -21,7 +21,7 @@ pub use carried::{Carried, CarriedUse};
 pub use certificate::{CertificateError, Identity};
 pub use relayed::{Family, Proxy, ProxyError, Relayed, RelayedCounts, RelayedEvent, Way};
 pub use server::{
-    HTTPS, Limits, ListenError, Policy, RELAY_PORTS, Server, ServerConfig, Status, TlsPort, Usage, open_tls,
+    HTTPS, Limits, ListenError, Policy, RELAY_PORTS, Server, ServerConfig, Status, TlsPort, Usage, UsedBy, open_tls,
     source_addresses,
 };
 pub use turn::peers::is_public;

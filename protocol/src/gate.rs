@@ -31,6 +31,11 @@ impl Key {
         Self(domain::kdf(domain::GATE_CONTACT_KEY, token.as_bytes(), &[root.as_bytes()]))
     }
 
+    /// For questions to a node that relays for anyone. Everybody knows this key: the tag asks, and hides nothing.
+    pub fn relay() -> Self {
+        Self(domain::kdf(domain::GATE_RELAY_KEY, &[], &[]))
+    }
+
     /// The tag that opens a stream from node `initiator` to node `responder`.
     pub fn tag(&self, initiator: &PeerId, responder: &PeerId) -> Tag {
         domain::hmac(&self.0, domain::GATE_TAG, &[initiator.as_bytes(), responder.as_bytes()])
@@ -66,6 +71,8 @@ mod tests {
         assert!(same(&tag, &link_tag(&FriendshipKey::of(&bob, &alice.public()), &a, &b)));
         assert!(!same(&tag, &link_tag(&key, &b, &a)));
         assert!(!same(&tag, &link_tag(&key, &a, &c)));
+        let relay = Key::relay().tag(&a, &b);
+        assert!(!same(&tag, &relay) && !same(&relay, &Key::relay().tag(&b, &a)));
         let token = ContactToken::derived(&bob);
         let contact = contact_tag(&bob.public(), &token, &a, &b);
         assert!(!same(&tag, &contact));

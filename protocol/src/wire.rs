@@ -22,7 +22,9 @@ pub use clock::ClockMessage;
 pub use contact::{ContactMessage, Reply, Request, RequestId};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
 pub use preflight::{PreflightBody, PreflightMessage, PreflightRefusal, PreflightReport, Side};
-pub use relay::{CallRelay, Credential, Endpoint, Endpoints, Offer, RelayGrant, RelayMessage, RelayRefusal, Word};
+pub use relay::{
+    CallRelay, Credential, Endpoint, Endpoints, GuestRelay, Offer, RelayGrant, RelayMessage, RelayRefusal, Word,
+};
 pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
 pub use whereabouts::{Addresses, MAX_HOSTS, Whereabouts, few_hosts};
 

@@ -142,7 +142,8 @@ mod tests {
         };
         let checks = vec![check("DHT", false), check("port", true), Check { advice: None, ..check("disk", true) }];
         let text = doctor(&Doctor { summary: "One thing".into(), checks, ..Doctor::default() }, Style::default());
-        let lines = "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
+        let lines =
+            "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
         assert_eq!(text, lines);
     }
 }

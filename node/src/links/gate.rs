@@ -1,5 +1,7 @@
 //! Whom to let in: the tags that open a stream to this node.
 
+use std::sync::Arc;
+
 use twocan_protocol::{
     address::ContactToken,
     gate::{Key, Tag, same},
@@ -13,6 +15,18 @@ pub enum Admission {
     Friend(RootPublic),
     /// Somebody with the address opens a contact stream.
     Contact,
+    /// Somebody asks for a relay, where this node relays for anyone.
+    Relay,
+}
+
+/// Answers a question for a relay: gets the source of the question, gives the bytes of the answer.
+#[derive(Clone)]
+pub struct RelayDesk(pub Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>);
+
+impl std::fmt::Debug for RelayDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RelayDesk")
+    }
 }
 
 /// The tags that open something here at present. Replaced as a whole when friends or the token change.
@@ -20,6 +34,7 @@ pub enum Admission {
 pub struct GateTable {
     friends: Vec<(RootPublic, Key)>,
     contact: Option<Key>,
+    relay: Option<(Key, RelayDesk)>,
 }
 
 impl GateTable {
@@ -31,7 +46,19 @@ impl GateTable {
         Self {
             friends: friends.into_iter().map(|(root, key)| (root, Key::link(key))).collect(),
             contact: contact.map(|(root, token)| Key::contact(root, token)),
+            relay: None,
         }
+    }
+
+    /// The same table, and questions for a relay are answered.
+    #[must_use]
+    pub fn with_relay(self, desk: RelayDesk) -> Self {
+        Self { relay: Some((Key::relay(), desk)), ..self }
+    }
+
+    /// Who answers questions for a relay.
+    pub(super) fn relay_desk(&self) -> Option<&RelayDesk> {
+        self.relay.as_ref().map(|(_, desk)| desk)
     }
 
     /// What the tag opens, from node `initiator` to node `responder`. Always compares with all entries, so that the
@@ -45,6 +72,9 @@ impl GateTable {
         }
         if self.contact.as_ref().is_some_and(|key| same(&key.tag(initiator, responder), tag)) {
             found = Some(Admission::Contact);
+        }
+        if self.relay.as_ref().is_some_and(|(key, _)| same(&key.tag(initiator, responder), tag)) {
+            found = Some(Admission::Relay);
         }
         found
     }
@@ -71,6 +101,10 @@ mod tests {
         assert_eq!(admit(gate::link_tag(&with_alice, &b, &a)), None);
         assert_eq!(admit(gate::contact_tag(&bob.public(), &old, &a, &b)), None);
         assert_eq!(admit([0; 32]), None);
+        let relay = gate::Key::relay().tag(&a, &b);
+        assert_eq!(admit(relay), None, "relaying for friends only shows nothing");
+        let anyone = table.clone().with_relay(RelayDesk(Arc::new(|_| None)));
+        assert_eq!(anyone.admit(&relay, &a, &b), Some(Admission::Relay));
         assert_eq!(GateTable::default().admit(&gate::link_tag(&with_alice, &a, &b), &a, &b), None);
     }
 }

@@ -102,6 +102,18 @@ impl Acceptor {
         let (purpose, expected) = match admission {
             Admission::Friend(root) => (Purpose::Link, Some(root)),
             Admission::Contact => (Purpose::Contact, None),
+            Admission::Relay => {
+                let answer = table.relay_desk().and_then(|desk| desk.0(&source_of(&ends.address)));
+                let tell = async {
+                    if let Some(answer) = answer {
+                        wire::write(&mut stream, &answer).await?;
+                    }
+                    stream.close().await
+                };
+                // Who is gone by now needs no answer.
+                let _ = timeout(self.deadlines.gate, tell).await;
+                return Ok(None);
+            }
         };
         let handshake = self.respond(&mut stream, ends, purpose, expected);
         let established = timeout(self.deadlines.handshake, handshake).await.map_err(|_| LinkError::Timeout)??;
@@ -140,6 +152,28 @@ impl Acceptor {
         limits.connections.give_back(now, &ends.connection);
         limits.sources.give_back(now, &source_of(&ends.address));
     }
+}
+
+/// Asks a node that may relay for anyone. Gives its answer (one frame of the link's messages); a node that does not relay
+/// for anyone closes the stream.
+///
+/// # Errors
+/// [`LinkError::NotAdmitted`], or what became of the stream.
+pub async fn ask_relay<S>(mut stream: S, ends: &Ends) -> Result<Vec<u8>, LinkError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let ask = async {
+        stream.write_all(&Key::relay().tag(&ends.own, &ends.remote)).await.map_err(refused)?;
+        stream.flush().await.map_err(refused)?;
+        let answer = match read(&mut stream).await {
+            Err(LinkError::Lost(kind)) => return Err(refused(kind.into())),
+            other => other?,
+        };
+        let _ = stream.close().await;
+        Ok(answer)
+    };
+    timeout(Deadlines::NORMAL.handshake, ask).await.map_err(|_| LinkError::Timeout)?
 }
 
 /// Opens a stream to somebody: tag and first message leave together, so that it costs one round trip.

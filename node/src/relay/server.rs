@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use twocan_protocol::identity::RootPublic;
@@ -24,7 +25,7 @@ use super::types::{Credential, Kind, PacketOut, Secret};
 use sockets::{Opener, RelaySocket};
 use tls::Streams;
 
-pub use config::{Limits, Policy, RELAY_PORTS, ServerConfig, Status, Usage};
+pub use config::{Limits, Policy, RELAY_PORTS, ServerConfig, Status, Usage, UsedBy};
 pub use listen::{HTTPS, TlsPort, open_tls, source_addresses};
 pub use tls::ListenError;
 
@@ -135,16 +136,17 @@ impl Server {
         )
     }
 
-    /// A new credential for a node that is no friend, where the policy is [`Policy::Anyone`].
-    pub fn issue_guest(&self, guest: RootPublic) -> Option<Credential> {
-        self.0.issue(Account::Guest(guest), "g")
+    /// A new credential for a node that is no friend, where the policy is [`Policy::Anyone`]. All nodes of one source
+    /// address (as text) are one guest.
+    pub fn issue_guest(&self, source: &str) -> Option<Credential> {
+        let digest = Sha256::digest(source.as_bytes());
+        let number = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        self.0.issue(Account::Guest(number), "g")
     }
 
-    /// Ends all credentials and allocations of a friend or guest.
+    /// Ends all credentials and allocations of a friend.
     pub fn revoke(&self, friend: &RootPublic) {
-        let mut core = self.0.core();
-        core.revoke(Account::Friend(*friend));
-        core.revoke(Account::Guest(*friend));
+        self.0.core().revoke(Account::Friend(*friend));
     }
 
     /// Changes whom it serves. What is not served any more ends.
@@ -171,10 +173,10 @@ impl Server {
         let clock = clock();
         let mut core = self.0.core();
         let usage = core.uses(clock).into_iter().map(|used| Usage {
-            friend: match used.account {
-                Account::Friend(root) | Account::Guest(root) => root,
+            by: match used.account {
+                Account::Friend(root) => UsedBy::Friend(root),
+                Account::Guest(number) => UsedBy::Guest(number),
             },
-            guest: matches!(used.account, Account::Guest(_)),
             allocations: used.allocations,
             bytes_per_second: used.bytes_per_second,
             bytes_today: used.bytes_today,

@@ -152,7 +152,7 @@ async fn packets_pass_over_udp_and_the_allocation_ends_with_its_owner() {
     talk(&mut user).await;
     let status = rig.server.status();
     assert_eq!((status.allocations, status.usage.len()), (1, 1));
-    assert_eq!((status.usage[0].friend, status.usage[0].guest), (friend(1), false));
+    assert_eq!(status.usage[0].by, UsedBy::Friend(friend(1)));
     assert_eq!(status.bytes_today, 2 * (0..50).map(|n| 1 + n * 24).sum::<u64>());
     drop(user);
     until("end of the allocation", || rig.server.status().allocations == 0).await;

@@ -48,6 +48,8 @@ pub enum Owner {
     Friend(RootPublic),
     /// Somebody whom the partner of the call knows and we do not.
     Partner,
+    /// A node that relays for anyone.
+    Stranger,
 }
 
 /// Who uses a credential.

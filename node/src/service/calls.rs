@@ -304,6 +304,7 @@ impl Service {
         let name = match owner {
             Owner::Friend(root) => format!("{}'s relay", self.book.name_of(&root)),
             Owner::Partner => format!("a relay of {}'s", self.book.name_of(partner)),
+            Owner::Stranger => "a stranger's relay".to_owned(),
         };
         if tls { format!("{name} over TLS") } else { name }
     }

@@ -5,9 +5,9 @@
 
 mod checks;
 mod facts;
-mod verdict;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};

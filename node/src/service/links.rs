@@ -43,6 +43,8 @@ pub(super) enum Note {
     Peer(CallId, u64, crate::calls::PeerEvent),
     /// What the own relay depends on may have changed.
     Reachability,
+    /// Relays of nodes that serve anyone.
+    Guests(Vec<twocan_protocol::wire::GuestRelay>),
     /// DHT nodes to be remembered.
     DhtPeers(Vec<String>),
 }
@@ -120,6 +122,10 @@ impl Service {
         let friends = roots.iter().filter_map(|root| Some((*root, self.friendships.get(root)?)));
         let own = self.keys.root.public();
         let table = GateTable::new(friends, Some((&own, &self.token.token)));
+        let table = match self.relays.own.guest_desk() {
+            Some(desk) => table.with_relay(desk),
+            None => table,
+        };
         self.gates.send_replace(Arc::new(table));
     }
 
@@ -149,6 +155,7 @@ impl Service {
             Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
             Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
             Note::Reachability => self.refresh_relay(),
+            Note::Guests(relays) => self.guests_answered(relays),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
     }

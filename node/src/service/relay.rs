@@ -4,6 +4,7 @@
 //! that offers, one unused credential (with one for the partner of the call to come) is kept ready, so that a call need
 //! not wait for it. A call takes those that are ready; its partner gets the partner's halves in `call.relays`.
 
+mod guest;
 mod own;
 mod view;
 
@@ -21,6 +22,7 @@ use super::{Service, unix_ms};
 use crate::calls as engine;
 use crate::relay::{self, Access, Carried, Kind, Owner, Secret};
 
+use guest::Guests;
 pub(super) use own::{Own, RelayRecord};
 
 /// An unused credential is renewed when it has less than this left.
@@ -56,7 +58,8 @@ struct Remote {
 
 /// A relay that a call took.
 struct Taken {
-    owner: RootPublic,
+    /// A friend; none: a stranger.
+    owner: Option<RootPublic>,
     generation: u64,
     own: Access,
     partner: CallRelay,
@@ -77,17 +80,20 @@ struct OfCall {
 pub(super) struct Relays {
     pub(super) own: Own,
     remote: BTreeMap<RootPublic, Remote>,
+    guests: Guests,
     calls: BTreeMap<CallId, OfCall>,
 }
 
 impl Relays {
     pub(super) fn new(own: Own) -> Self {
-        Self { own, remote: BTreeMap::new(), calls: BTreeMap::new() }
+        let mut guests = Guests::default();
+        guests.seek_soon();
+        Self { own, remote: BTreeMap::new(), guests, calls: BTreeMap::new() }
     }
 
     /// When something is due next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.remote.values().filter_map(Remote::ask_at).min()
+        self.remote.values().filter_map(Remote::ask_at).chain(self.guests.seek_at()).min()
     }
 }
 
@@ -175,6 +181,8 @@ impl Service {
                 }
             }
             RelayMessage::Call { call, relays, .. } => self.brought(root, call, relays.into_vec()),
+            // For strangers, on a stream of its own.
+            RelayMessage::Guest(_) => {}
         }
     }
 
@@ -232,6 +240,7 @@ impl Service {
         for root in roots {
             self.ask_relay(root);
         }
+        self.seek_guests(now);
     }
 
     /// Answers a friend who asks for a credential.
@@ -329,23 +338,37 @@ impl Service {
         for (_, root) in owners {
             let of = self.relays.calls.entry(call).or_insert_with(fresh);
             let Some(remote) = self.relays.remote.get_mut(&root) else { continue };
-            let known = of.taken.iter().any(|taken| taken.owner == root && taken.generation == remote.generation);
+            let known = of.taken.iter().any(|taken| taken.owner == Some(root) && taken.generation == remote.generation);
             if known || remote.ready.as_ref().is_none_or(|ready| ready.expires <= now) {
                 continue;
             }
-            of.taken.retain(|taken| taken.owner != root);
+            of.taken.retain(|taken| taken.owner != Some(root));
             if of.taken.len() >= RELAYS_PER_CALL_MAX {
                 break;
             }
             if let Some(Ready { own, partner, expires }) = remote.ready.take() {
-                of.taken.push(Taken { owner: root, generation: remote.generation, own, partner, expires });
+                of.taken.push(Taken { owner: Some(root), generation: remote.generation, own, partner, expires });
                 any = true;
             }
             // The next call needs another.
             remote.asked = None;
             self.ask_relay(root);
         }
-        self.relays.calls.entry(call).or_insert_with(fresh);
+        let of = self.relays.calls.entry(call).or_insert_with(fresh);
+        // A stranger's only where no friend relays, and never where the address is hidden: it could be the friend's own.
+        if of.taken.is_empty() && !hidden && !self.relays.guests.ready.is_empty() {
+            let ready = std::mem::take(&mut self.relays.guests.ready);
+            let live = ready.into_iter().filter(|ready| ready.expires > now);
+            of.taken.extend(live.map(|Ready { own, partner, expires }| Taken {
+                owner: None,
+                generation: 0,
+                own,
+                partner,
+                expires,
+            }));
+            any |= !of.taken.is_empty();
+            self.relays.guests.seek_soon();
+        }
         any
     }
 
@@ -372,7 +395,7 @@ impl Service {
         of.participant = Some(participant);
         let now = Instant::now();
         // A relay of the partner's own is known there, and needs no second credential.
-        let live = of.taken.iter().filter(|taken| taken.expires > now && taken.owner != friend && !hidden);
+        let live = of.taken.iter().filter(|taken| taken.expires > now && taken.owner != Some(friend) && !hidden);
         let relays: Vec<CallRelay> = live
             .map(|taken| {
                 let left = taken.expires.saturating_duration_since(now).as_secs();

@@ -7,11 +7,11 @@ use super::{bytes, check};
 use crate::identity::{PeerId, RootKey};
 use crate::rendezvous::Grant;
 use crate::wire::{
-    Availability, Bounded, ByeReason, CallBody, ClockMessage, PreflightBody, PreflightMessage, PreflightRefusal,
-    PreflightReport, Side, CallId, CallMessage, CallRelay, Candidate, ContactMessage, Credential,
-    DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship, Hello, LeaveReason, List,
-    Message, Name, Note, Offer, Open, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Whereabouts,
-    Word,
+    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ClockMessage,
+    ContactMessage, Credential, DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship,
+    GuestRelay, Hello, LeaveReason, List, Message, Name, Note, Offer, Open, PreflightBody, PreflightMessage,
+    PreflightRefusal, PreflightReport, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Side,
+    Whereabouts, Word,
 };
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
@@ -213,6 +213,14 @@ fn relay_frames() -> Vec<Value> {
         partner: Credential { user: relay.user.clone(), password: relay.password.clone() },
         lifetime: 3600,
     };
+    let guest = GuestRelay {
+        udp: udp.clone(),
+        tls: tls.clone(),
+        certificate: bytes(4),
+        own: grant.own.clone(),
+        partner: grant.partner.clone(),
+        lifetime: 3600,
+    };
     let call = |relays| RelayMessage::Call { call: CallId(*b"0123456789abcdef"), participant: 0, relays };
     let frame =
         |name: &str, sequence, message| frame(&format!("relay: {name}"), sequence, None, Message::Relay(message));
@@ -221,6 +229,7 @@ fn relay_frames() -> Vec<Value> {
         frame("offer withdrawn", None, RelayMessage::Offer(Offer::default())),
         frame("ask", None, RelayMessage::Ask { id: 7 }),
         frame("grant", None, RelayMessage::Grant(grant)),
+        frame("for a guest", None, RelayMessage::Guest(guest)),
         frame("relays of a call", Some(11), call(List::first_of([relay]))),
         frame("no relays for a call", Some(12), call(List::default())),
     ];
@@ -320,7 +329,13 @@ fn messages_are_those_in_the_vectors() {
     let replies =
         Reply::ALL.iter().map(|reply| contact(&format!("reply: {}", reply.word()), ContactMessage::Reply(*reply)));
     contacts.extend(replies);
-    let frames: Vec<_> = link_frames().into_iter().chain(call_frames()).chain(relay_frames()).chain(clock_frames()).chain(preflight_frames()).collect();
+    let frames: Vec<_> = link_frames()
+        .into_iter()
+        .chain(call_frames())
+        .chain(relay_frames())
+        .chain(clock_frames())
+        .chain(preflight_frames())
+        .collect();
     check(
         "messages",
         &json!({

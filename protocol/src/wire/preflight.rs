@@ -135,12 +135,10 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<PreflightMessage
     match kind {
         "preflight.offer" => read("preflight.offer", bytes, PreflightBody::Offer),
         "preflight.answer" => read("preflight.answer", bytes, PreflightBody::Answer),
-        "preflight.candidates" => read("preflight.candidates", bytes, |CandidatesBody { candidates }| {
-            PreflightBody::Candidates(candidates)
-        }),
-        "preflight.refuse" => {
-            read("preflight.refuse", bytes, |RefuseBody { reason }| PreflightBody::Refuse(reason))
+        "preflight.candidates" => {
+            read("preflight.candidates", bytes, |CandidatesBody { candidates }| PreflightBody::Candidates(candidates))
         }
+        "preflight.refuse" => read("preflight.refuse", bytes, |RefuseBody { reason }| PreflightBody::Refuse(reason)),
         "preflight.report" => read("preflight.report", bytes, PreflightBody::Report),
         "preflight.end" => read("preflight.end", bytes, |EmptyBody {}| PreflightBody::End),
         _ => Ok(None),

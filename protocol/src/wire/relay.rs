@@ -131,6 +131,26 @@ pub struct CallRelay {
     pub lifetime: u32,
 }
 
+/// Body of [`RelayMessage::Guest`]: a relay for a node that is no friend of its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRelay {
+    /// STUN and TURN over UDP.
+    #[serde(default)]
+    pub udp: Endpoints,
+    /// TURN over TLS.
+    #[serde(default)]
+    pub tls: Endpoints,
+    /// SHA-256 of the TLS certificate, 32 bytes.
+    #[serde(with = "serde_bytes")]
+    pub certificate: [u8; 32],
+    /// For the one who asked.
+    pub own: Credential,
+    /// For the partner in the call.
+    pub partner: Credential,
+    /// Seconds from now in which an allocation must be made.
+    pub lifetime: u32,
+}
+
 words! {
     /// Why no credential is given.
     RelayRefusal {
@@ -162,6 +182,8 @@ pub enum RelayMessage {
         /// Why.
         reason: RelayRefusal,
     },
+    /// Answers a node that is no friend, on a stream of its own.
+    Guest(GuestRelay),
     /// Relays that the receiver may use in this call.
     Call {
         /// Which call.
@@ -205,6 +227,7 @@ impl RelayMessage {
             Self::Ask { .. } => "relay.ask",
             Self::Grant(_) => "relay.grant",
             Self::Refuse { .. } => "relay.refuse",
+            Self::Guest(_) => "relay.guest",
             Self::Call { .. } => "call.relays",
         }
     }
@@ -218,6 +241,7 @@ pub(super) fn encode(message: &RelayMessage) -> Result<Vec<u8>, WireError> {
         RelayMessage::Ask { id } => to_cbor(kind, &AskBody { id: *id }),
         RelayMessage::Grant(grant) => to_cbor(kind, grant),
         RelayMessage::Refuse { id, reason } => to_cbor(kind, &RefuseBody { id: *id, reason: *reason }),
+        RelayMessage::Guest(guest) => to_cbor(kind, guest),
         RelayMessage::Call { call, participant, relays } => {
             let body = RelaysBody { relays: relays.clone() };
             to_cbor(kind, &CallBody { call: *call, participant: *participant, body })
@@ -235,6 +259,7 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<RelayMessage>, W
             let RefuseBody { id, reason } = from_cbor("relay.refuse", bytes)?;
             RelayMessage::Refuse { id, reason }
         }
+        "relay.guest" => RelayMessage::Guest(from_cbor("relay.guest", bytes)?),
         "call.relays" => {
             let CallBody { call, participant, body } = from_cbor("call.relays", bytes)?;
             RelayMessage::Call { call, participant, relays: body.relays }

@@ -198,6 +198,10 @@ KINDS = {
     ),
     "relay.ask": Fields(id=unsigned(64)),
     "relay.grant": Fields(id=unsigned(64), own=CREDENTIAL, partner=CREDENTIAL, lifetime=unsigned(32)),
+    "relay.guest": Fields(
+        udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32), own=CREDENTIAL, partner=CREDENTIAL,
+        lifetime=unsigned(32),
+    ),
     "relay.refuse": Fields(id=unsigned(64), reason=word("off", "busy")),
     "clock.ask": Fields(id=unsigned(64)),
     "clock.tell": Fields(id=unsigned(64), time=unsigned(64)),

@@ -32,6 +32,7 @@ impl Relay {
         let server = Server::start(ServerConfig {
             addresses,
             ports: 20_000..=60_000,
+            calls_port: None,
             policy: Policy::Friends,
             limits: Limits::default(),
             private_peers: true,
@@ -40,7 +41,7 @@ impl Relay {
         engine.serve(server.clone());
         let identity = Identity::generate().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let tls = server.serve_tls(listener, &identity, None).unwrap();
+        let tls = server.serve_tls(listener, &identity, Arc::default()).unwrap();
         Self { engine, server, tls, identity, who }
     }
 

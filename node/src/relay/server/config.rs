@@ -66,13 +66,20 @@ pub struct ServerConfig {
     pub private_peers: bool,
 }
 
+/// Who uses a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsedBy {
+    /// A friend.
+    Friend(RootPublic),
+    /// A node that is no friend, served because the owner serves anyone; a number made of its source address.
+    Guest(u64),
+}
+
 /// What one friend or guest uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Who.
-    pub friend: RootPublic,
-    /// No friend, but served because the owner serves anyone.
-    pub guest: bool,
+    pub by: UsedBy,
     /// Allocations now.
     pub allocations: u32,
     /// Bytes relayed in the last second.

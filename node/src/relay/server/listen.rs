@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+#[cfg(unix)]
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The port of HTTPS, which every firewall lets out.
 pub const HTTPS: u16 = 443;
@@ -66,26 +68,28 @@ fn handed() -> Option<TcpListener> {
     let own = i32::try_from(std::process::id()).ok();
     let count = number("LISTEN_FDS").filter(|_| own.is_some() && number("LISTEN_PID") == own)?;
     (FIRST_HANDED..FIRST_HANDED + count.clamp(0, HANDED_MAX)).find_map(|fd| {
+        // Each is owned once: a second look must not find it.
+        let bit = 1 << fd;
+        if TAKEN.fetch_or(bit, Ordering::SeqCst) & bit != 0 {
+            return None;
+        }
         #[expect(unsafe_code, reason = "systemd hands file descriptors over by number")]
-        // SAFETY: by sd_listen_fds(3) these numbers are open and given to this process alone; nothing else here uses
-        // them. The borrowed one is looked at before it is owned.
-        let listener = unsafe {
+        // SAFETY: by sd_listen_fds(3) these numbers are open and given to this process alone, and nothing else here uses
+        // them. Each is looked at once, borrowed, before it is owned.
+        unsafe {
             let socket = BorrowedFd::borrow_raw(fd);
             let looked = socket2::SockRef::from(&socket);
             let fits = looked.is_listener().unwrap_or(false)
                 && looked.r#type().is_ok_and(|kind| kind == socket2::Type::STREAM)
                 && looked.local_addr().is_ok_and(|address| address.as_socket().is_some());
             fits.then(|| TcpListener::from_raw_fd(fd))
-        };
-        // Owned from now on: a second attempt must not find it.
-        listener
-            .filter(|_| TAKEN.fetch_or(1 << fd.min(31), std::sync::atomic::Ordering::SeqCst) & (1 << fd.min(31)) == 0)
+        }
     })
 }
 
-/// Handed sockets that were taken, as bits.
+/// Handed sockets that were looked at, a bit for each number.
 #[cfg(unix)]
-static TAKEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+static TAKEN: AtomicU32 = AtomicU32::new(0);
 
 #[cfg(not(unix))]
 fn handed() -> Option<TcpListener> {

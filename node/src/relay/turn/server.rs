@@ -40,8 +40,8 @@ const GUESTS_PART: u32 = 4;
 pub(crate) enum Account {
     /// A friend, with the partners that the friend brings.
     Friend(RootPublic),
-    /// Another node, where the owner serves anyone.
-    Guest(RootPublic),
+    /// Another node, where the owner serves anyone: a number made of its source address.
+    Guest(u64),
 }
 
 /// Who sends: address, and over what.

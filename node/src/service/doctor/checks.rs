@@ -107,9 +107,9 @@ fn mapping(facts: &Facts, doctor: &Doctor) -> Check {
         MappingState::Refused | MappingState::NoRouter | MappingState::Off if second_nat(facts).is_some() => {
             Some(double_nat(facts))
         }
-        MappingState::Refused => {
-            Some(format!("Switch on UPnP, NAT-PMP or PCP in your router{at}, or {forward}: then friends come directly."))
-        }
+        MappingState::Refused => Some(format!(
+            "Switch on UPnP, NAT-PMP or PCP in your router{at}, or {forward}: then friends come directly."
+        )),
         MappingState::DoubleNat => Some(double_nat(facts)),
         MappingState::Off if !facts.mapping_on && is_behind(doctor) => {
             Some(format!("Set port_mapping = true under [network] in config.toml, or {forward} in your router{at}."))

@@ -75,9 +75,10 @@ fn two_servers_that_see_different_ports_make_a_symmetric_nat_which_wants_a_relay
 
 #[test]
 fn one_server_says_too_little_and_so_does_one_machine_with_two_ports() {
-    for pairs in [&[("11.1.0.1:3478", "11.9.0.1:7000")][..],
-        &[("11.1.0.1:3478", "11.9.0.1:7000"), ("11.1.0.1:4000", "11.9.0.1:9000")]]
-    {
+    for pairs in [
+        &[("11.1.0.1:3478", "11.9.0.1:7000")][..],
+        &[("11.1.0.1:3478", "11.9.0.1:7000"), ("11.1.0.1:4000", "11.9.0.1:9000")],
+    ] {
         let doctor = examine(&Facts { seen: seen(pairs), ..home() });
         assert_eq!(doctor.nat.kind, NatKind::Nat);
         assert!(doctor.nat.finding.contains("not known yet"), "{}", doctor.nat.finding);

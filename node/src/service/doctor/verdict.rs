@@ -86,15 +86,21 @@ fn nat_kind(facts: &Facts) -> (NatKind, String) {
     // Two who see the same port tell more than one; two that differ tell all.
     let (parties, outer) = facts.views();
     match (parties, outer.as_slice()) {
-        (0, _) => (NatKind::Nat, "a NAT of a kind that is not known: nobody outside has answered over UDP yet".to_owned()),
+        (0, _) => {
+            (NatKind::Nat, "a NAT of a kind that is not known: nobody outside has answered over UDP yet".to_owned())
+        }
         (1, _) => {
-            let text = "a NAT whose kind is not known yet: that takes the answers of two nodes outside, and one answered";
+            let text =
+                "a NAT whose kind is not known yet: that takes the answers of two nodes outside, and one answered";
             (NatKind::Nat, text.to_owned())
         }
         (_, [one]) => {
             let kept = one.port() == facts.ports.media || one.port() == facts.ports.quic;
             let same = if kept { ", and keeps the port's number" } else { "" };
-            (NatKind::EndpointIndependent, format!("a NAT with one outer port for everybody (endpoint-independent){same}"))
+            (
+                NatKind::EndpointIndependent,
+                format!("a NAT with one outer port for everybody (endpoint-independent){same}"),
+            )
         }
         (_, several) => {
             let count = several.len();
@@ -106,7 +112,9 @@ fn nat_kind(facts: &Facts) -> (NatKind, String) {
 
 /// Whether UDP is blocked: nobody answers over UDP who should, and somebody does over TCP.
 fn udp_blocked(facts: &Facts) -> bool {
-    if !facts.seen.is_empty() || facts.carried.quic > 0 || facts.relays.iter().any(|relay| relay.udp.flatten().is_some())
+    if !facts.seen.is_empty()
+        || facts.carried.quic > 0
+        || facts.relays.iter().any(|relay| relay.udp.flatten().is_some())
     {
         return false;
     }
@@ -256,7 +264,9 @@ fn summary(facts: &Facts, doctor: &Doctor) -> String {
 /// What stands in the way of everything else.
 fn trouble(facts: &Facts) -> Option<String> {
     if !facts.loopback && facts.local4.is_none() && facts.local6.is_none() {
-        return Some("This machine has no way to the internet, so nobody outside its own network can be called.".to_owned());
+        return Some(
+            "This machine has no way to the internet, so nobody outside its own network can be called.".to_owned(),
+        );
     }
     if facts.store.is_some() {
         return Some("The node cannot write to its disk: what happens now is lost at the next start.".to_owned());

@@ -234,6 +234,7 @@ impl Service {
         }
         tracing::info!("relaying for friends: {} {}", if own.serving { "yes." } else { "no." }, own.reason);
         own.offer = offer;
+        self.open_gates();
         self.want_ports();
         self.share_relay_tls();
         let friends: Vec<RootPublic> = self.sessions.keys().copied().collect();
@@ -311,6 +312,7 @@ impl Service {
         let record = self.relays.own.record.clone();
         self.records.set_relay(&record);
         self.refresh_relay();
+        self.open_gates();
     }
 }
 

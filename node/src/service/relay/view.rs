@@ -3,7 +3,7 @@
 use twocan_control as api;
 
 use super::super::Service;
-use crate::relay::Policy;
+use crate::relay::{Policy, UsedBy};
 
 fn policy_out(policy: Policy) -> api::RelayPolicy {
     match policy {
@@ -32,9 +32,15 @@ impl Service {
             super::addresses(endpoints).iter().map(ToString::to_string).collect()
         };
         let by_me = status.usage.iter().map(|used| api::RelayUse {
-            id: used.friend.to_string(),
-            name: if used.guest { String::new() } else { self.book.name_of(&used.friend) },
-            guest: used.guest,
+            id: match used.by {
+                UsedBy::Friend(root) => root.to_string(),
+                UsedBy::Guest(number) => format!("{number:016x}"),
+            },
+            name: match used.by {
+                UsedBy::Friend(root) => self.book.name_of(&root),
+                UsedBy::Guest(_) => String::new(),
+            },
+            guest: matches!(used.by, UsedBy::Guest(_)),
             traffic: api::RelayTraffic {
                 allocations: used.allocations,
                 bytes_per_second: used.bytes_per_second,
