@@ -272,6 +272,11 @@ impl Inner {
         self.known.subscribe()
     }
 
+    /// What the port looks like from outside may have changed: STUN servers are asked at once.
+    pub(super) fn ask_again(&self) {
+        self.mux.asker.hasten();
+    }
+
     /// Looks the machine's addresses up anew.
     pub(super) fn look_around(&self) {
         let bound = self.mux.local().ip();

@@ -29,6 +29,10 @@ const UDP_FIRST: Duration = Duration::from_millis(500);
 const PAUSES: [u64; 5] = [1, 2, 4, 8, 15];
 /// An allocation inside TLS that is not in use is given back when one over UDP has been there for this long.
 const SPARE_TLS: Duration = Duration::from_secs(5);
+/// An allocation that was replaced is kept for this long: it may have been the friend that was away.
+const REPLACED: Duration = Duration::from_secs(6);
+/// Allocations are replaced at most this often.
+const REPLACE_EVERY: Duration = Duration::from_secs(3);
 /// Added to the cost of a path that leaves inside TLS.
 const TLS_EXTRA: u32 = 3;
 
@@ -59,6 +63,7 @@ struct Slot {
     number: u16,
     state: State,
     attempts: usize,
+    /// When it was asked for, or replaced.
     since: Instant,
     relayed: Option<Arc<Relayed>>,
 }
@@ -67,6 +72,14 @@ struct Slot {
 struct Relay {
     access: Access,
     slots: [Slot; 2],
+    /// Allocations that were replaced and are not given back yet.
+    old: Vec<Slot>,
+}
+
+impl Relay {
+    fn all(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().chain(&self.old)
+    }
 }
 
 /// What the environment allows.
@@ -85,6 +98,7 @@ pub(super) struct Slots {
     list: Vec<Relay>,
     relays: Arc<Relays>,
     next: u16,
+    replaced: Option<Instant>,
     tell: mpsc::Sender<(u16, RelayedEvent)>,
     told: mpsc::Receiver<(u16, RelayedEvent)>,
 }
@@ -92,7 +106,7 @@ pub(super) struct Slots {
 impl Slots {
     pub(super) fn new() -> Self {
         let (tell, told) = mpsc::channel(NEWS);
-        Self { list: Vec::new(), relays: Arc::default(), next: 0, tell, told }
+        Self { list: Vec::new(), relays: Arc::default(), next: 0, replaced: None, tell, told }
     }
 
     /// Where packets of the allocations go in and out.
@@ -129,7 +143,7 @@ impl Slots {
                     since: now,
                     relayed: None,
                 };
-                self.list.push(Relay { access, slots: [slot(Over::Udp), slot(Over::Tls)] });
+                self.list.push(Relay { access, slots: [slot(Over::Udp), slot(Over::Tls)], old: Vec::new() });
             }
         }
     }
@@ -147,7 +161,8 @@ impl Slots {
     pub(super) fn event(&mut self, now: Instant, number: u16, event: RelayedEvent) -> bool {
         let Some(slot) = self.list.iter_mut().flat_map(|relay| &mut relay.slots).find(|slot| slot.number == number)
         else {
-            return false;
+            // The end of one that was replaced.
+            return !matches!(event, RelayedEvent::Ready { .. }) && self.give_back(|old| old.number == number);
         };
         match event {
             RelayedEvent::Ready { relayed } => {
@@ -173,10 +188,59 @@ impl Slots {
         }
     }
 
+    /// The network has changed, or nothing answers any more: a NAT may give us other addresses now, and relays know us
+    /// by the old ones. Every allocation gets a fresh one beside it.
+    pub(super) fn replace(&mut self, now: Instant) {
+        if self.replaced.is_some_and(|last| now.saturating_duration_since(last) < REPLACE_EVERY) {
+            return;
+        }
+        self.replaced = Some(now);
+        for relay in &mut self.list {
+            for slot in &mut relay.slots {
+                match &slot.state {
+                    State::Ready(..) => {
+                        let fresh = Slot {
+                            over: slot.over,
+                            number: 0,
+                            state: State::Paused(now),
+                            attempts: 0,
+                            since: now,
+                            relayed: None,
+                        };
+                        let old = std::mem::replace(slot, fresh);
+                        relay.old.push(Slot { since: now, ..old });
+                    }
+                    // What was asked for on the old network will not come.
+                    State::Opening | State::Paused(_) => {
+                        (slot.state, slot.relayed, slot.attempts) = (State::Paused(now), None, 0);
+                    }
+                    State::Idle => {}
+                }
+            }
+        }
+    }
+
+    /// Gives back replaced allocations; true if there were any.
+    fn give_back(&mut self, which: impl Fn(&Slot) -> bool) -> bool {
+        let mut any = false;
+        for relay in &mut self.list {
+            relay.old.retain(|old| {
+                let gone = which(old);
+                if gone {
+                    self.relays.remove(old.number);
+                    any = true;
+                }
+                !gone
+            });
+        }
+        any
+    }
+
     /// Opens what is due, gives back what is not needed. `in_use`: the allocation that media takes. True if the ways out
     /// are others now.
     pub(super) fn tick(&mut self, now: Instant, environment: &Environment, in_use: Option<u16>) -> bool {
-        let mut changed = false;
+        let mut changed =
+            self.give_back(|old| in_use != Some(old.number) && now.saturating_duration_since(old.since) >= REPLACED);
         for relay in &mut self.list {
             let [udp, tls] = &mut relay.slots;
             let udp_since = match &udp.state {
@@ -209,7 +273,7 @@ impl Slots {
     }
 
     fn ready(&self) -> impl Iterator<Item = (&Slot, &[SocketAddr])> {
-        self.list.iter().flat_map(|relay| &relay.slots).filter_map(|slot| match &slot.state {
+        self.list.iter().flat_map(Relay::all).filter_map(|slot| match &slot.state {
             State::Ready(relayed, _) => Some((slot, relayed.as_slice())),
             _ => None,
         })
@@ -239,7 +303,7 @@ impl Slots {
 
     /// Whose relay an allocation is at.
     pub(super) fn owner(&self, number: u16) -> Option<Owner> {
-        self.list.iter().find(|relay| relay.slots.iter().any(|slot| slot.number == number)).map(|r| r.access.owner)
+        self.list.iter().find(|relay| relay.all().any(|slot| slot.number == number)).map(|r| r.access.owner)
     }
 
     /// Whose relay has this address, where a candidate of the friend is at a relay that we know, too.
@@ -250,7 +314,7 @@ impl Slots {
 
     /// Whether an allocation goes inside TLS.
     pub(super) fn is_tls(&self, number: u16) -> bool {
-        let mut slots = self.list.iter().flat_map(|relay| &relay.slots);
+        let mut slots = self.list.iter().flat_map(Relay::all);
         slots.any(|slot| slot.number == number && slot.over == Over::Tls)
     }
 }

@@ -35,6 +35,8 @@ const TRIGGERED: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(40);
 /// Everything is checked anew at most this often because of doubts.
 const PANIC: Duration = Duration::from_millis(900);
+/// Between two cries that nothing answers: at first, and at last.
+const STRANDED: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(32));
 /// Pairs kept in reserve.
 const RESERVES: usize = 4;
 
@@ -55,6 +57,8 @@ pub(super) struct Work {
     pub(super) permits: Vec<(u16, SocketAddr)>,
     /// The path in use is another, or its kind has become known better.
     pub(super) changed: bool,
+    /// Nothing answers any more: what we look like from outside may have changed, and allocations may be gone with it.
+    pub(super) stranded: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub(super) struct Agent {
     pace: Instant,
     looked: Instant,
     panicked: Option<Instant>,
+    /// When it was last said that nothing answers, and how long that stands.
+    stranded: Option<(Instant, Duration)>,
     /// Own addresses as servers saw them, to name the kind of our side.
     reflexive: Vec<SocketAddr>,
     port: u16,
@@ -124,6 +130,7 @@ impl Agent {
             pace: now,
             looked: now,
             panicked: None,
+            stranded: None,
             reflexive: Vec::new(),
             port,
         }
@@ -406,6 +413,9 @@ impl Agent {
         if doubted || fell_silent {
             self.pairs[at].doubt(now);
         }
+        if doubted {
+            self.strand(now, at);
+        }
         let alarm = doubted || (fell_silent && !self.pairs.iter().any(|pair| pair.is_heard(now)));
         if alarm && self.panicked.is_none_or(|last| now.saturating_duration_since(last) >= PANIC) {
             self.panicked = Some(now);
@@ -414,6 +424,24 @@ impl Agent {
                 pair.rearm(now);
             }
         }
+    }
+
+    /// Says that nothing answers, if that is so: at first at once, then ever more seldom.
+    fn strand(&mut self, now: Instant, at: usize) {
+        let Some(since) = self.pairs[at].silent_since() else { return };
+        let alive = |pair: &Pair| pair.is_heard(now) || pair.answered.is_some_and(|at| at >= since);
+        if self.pairs.iter().any(alive) {
+            return;
+        }
+        let pause = match self.stranded {
+            // What was said before belongs to another silence.
+            Some((last, _)) if self.pairs[at].answered.is_some_and(|at| at >= last) => STRANDED.0,
+            Some((last, pause)) if now.saturating_duration_since(last) < pause => return,
+            Some((_, pause)) => (pause * 2).min(STRANDED.1),
+            None => STRANDED.0,
+        };
+        self.stranded = Some((now, pause));
+        self.work.stranded = true;
     }
 
     fn check(&mut self, now: Instant, at: usize) {

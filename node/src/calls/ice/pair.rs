@@ -18,6 +18,9 @@ const SELDOM: Duration = Duration::from_secs(10);
 const IN_USE: Duration = Duration::from_millis(400);
 /// Between checks of the pair in use while one is unanswered.
 const DOUBTED: Duration = Duration::from_millis(100);
+/// Between checks of the pair in use when it has been dead for seconds, and there is no other: the network may come
+/// back without a word from the system.
+const REVIVAL: Duration = Duration::from_secs(1);
 /// Between checks of a pair kept in reserve: no NAT forgets a mapping that fast, and a relay's permission lives longer.
 pub(super) const RESERVE: Duration = Duration::from_secs(4);
 /// Between checks of working pairs that are not needed.
@@ -151,8 +154,8 @@ impl Pair {
                 _ => SPARE,
             };
         }
-        if in_use && self.answered.is_some() && !self.long_dead(now) {
-            return DOUBTED;
+        if in_use && self.answered.is_some() {
+            return if self.long_dead(now) { REVIVAL } else { DOUBTED };
         }
         match FIRST_CHECKS.get(self.tries.saturating_sub(1) as usize) {
             Some(ms) => Duration::from_millis(*ms),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -92,6 +92,8 @@ pub(in crate::calls) struct Paths {
     route: Mutex<Option<Route>>,
     queue: Queue,
     overflow: AtomicU64,
+    /// Nothing answers: told, and not looked at yet.
+    stranded: AtomicBool,
     /// The clock must be looked at anew.
     wound: Notify,
     /// The path in use has changed.
@@ -125,6 +127,7 @@ impl Paths {
             route: Mutex::default(),
             queue: Queue::default(),
             overflow: AtomicU64::new(0),
+            stranded: AtomicBool::new(false),
             wound: Notify::new(),
             news: Notify::new(),
         });
@@ -172,6 +175,10 @@ impl Paths {
                 self.mux.remember_check(id, self.port, transmit.route.to);
             }
             self.send(transmit.route, &transmit.packet);
+        }
+        if work.stranded {
+            self.stranded.store(true, Ordering::Relaxed);
+            self.news.notify_one();
         }
         if work.changed {
             if route.is_some() {
@@ -225,6 +232,11 @@ impl Paths {
     pub(in crate::calls) fn renew(&self) {
         self.with(|agent| agent.renew(Instant::now()));
         self.wound.notify_one();
+    }
+
+    /// Whether nothing answers any more, as found since the last look.
+    pub(in crate::calls) fn take_stranded(&self) -> bool {
+        self.stranded.swap(false, Ordering::Relaxed)
     }
 
     /// The path in use.

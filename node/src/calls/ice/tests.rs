@@ -51,6 +51,7 @@ struct Net {
     media: bool,
     /// When each side heard media last, and the longest silence.
     heard: [Option<Instant>; 2],
+    stranded: [bool; 2],
     silence: [Duration; 2],
 }
 
@@ -85,6 +86,7 @@ impl Net {
             loss: 0,
             media: false,
             heard: [None; 2],
+            stranded: [false; 2],
             silence: [Duration::ZERO; 2],
         }
     }
@@ -179,7 +181,9 @@ impl Net {
                     agent.handle_timeout(self.now);
                 }
                 let route = agent.selected;
-                for Transmit { route, packet, .. } in agent.take().packets {
+                let work = agent.take();
+                self.stranded[n] |= work.stranded;
+                for Transmit { route, packet, .. } in work.packets {
                     self.send(n, route, packet);
                 }
                 if let Some(route) = route.filter(|_| self.media && tick % 20 == 0) {
@@ -316,6 +320,30 @@ fn a_change_of_address_needs_no_word_over_the_link() {
         assert_eq!(net.kinds()[1].map(|k| k.1), Some(Kind::PeerReflexive));
         assert!(net.silence.iter().all(|silence| *silence < MS * 1000), "{leader} {:?}", net.silence);
     }
+}
+
+#[test]
+fn a_side_that_hears_nothing_any_more_says_so_once_in_a_while() {
+    let mut net = Net::new(0);
+    net.meet();
+    net.talk(MS * 1000);
+    let mut cries = |net: &mut Net, time: u32| {
+        (0..time / 10)
+            .filter(|_| {
+                net.run(MS * 10);
+                std::mem::take(&mut net.stranded)[0]
+            })
+            .count()
+    };
+    assert_eq!(cries(&mut net, 2000), 0);
+    net.sides[1].cut = true;
+    net.sides[0].cut = true;
+    assert_eq!(cries(&mut net, 700), 1);
+    assert_eq!(cries(&mut net, 30_000), 3);
+    net.sides[1].cut = false;
+    net.sides[0].cut = false;
+    net.run(MS * 3000);
+    assert_eq!(net.kinds(), [DIRECT; 2]);
 }
 
 #[test]

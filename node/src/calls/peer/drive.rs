@@ -5,7 +5,7 @@ mod negotiate;
 mod ways;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -144,6 +144,8 @@ pub(super) struct Driver {
     told: Vec<SocketAddr>,
     slots: Slots,
     known: watch::Receiver<Known>,
+    /// The machine's addresses as they were last.
+    hosts: Vec<IpAddr>,
     /// The path as told last.
     path: Option<PathInfo>,
     flow: Flow,
@@ -171,6 +173,7 @@ impl Driver {
         let sender = tokio::spawn(outbound::run(shared.clone(), taken));
         let now = Instant::now();
         let known = engine.known();
+        let hosts = known.borrow().hosts.clone();
         Self {
             engine,
             config,
@@ -187,6 +190,7 @@ impl Driver {
             told: Vec::new(),
             slots: Slots::new(),
             known,
+            hosts,
             path: None,
             flow: Flow::default(),
             answered: None,
@@ -216,7 +220,7 @@ impl Driver {
                 Wake::News => self.news().await,
                 Wake::Path => self.path_news().await,
                 Wake::Relay(number, event) => self.relay_news(number, event).await,
-                Wake::Known => self.ways_changed().await,
+                Wake::Known => self.known_changed().await,
                 Wake::Tick => self.tick(Instant::now()).await,
             }
         }

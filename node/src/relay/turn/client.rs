@@ -307,7 +307,10 @@ impl Client {
     }
 
     fn data<'a>(&mut self, now: Instant, message: &Message<'a>) -> Input<'a> {
-        let peer = message.address(attribute::XOR_PEER_ADDRESS).filter(|peer| self.peers.contains_key(peer));
+        // A permission is for an address, whatever the port: a peer behind a NAT that gives each destination another
+        // port comes from one that nobody could tell us. It gets a channel when it is permitted itself.
+        let permitted = |peer: &SocketAddr| self.peers.keys().any(|known| known.ip() == peer.ip());
+        let peer = message.address(attribute::XOR_PEER_ADDRESS).filter(permitted);
         match (peer, message.get(attribute::DATA)) {
             (Some(peer), Some(payload)) if self.phase == Phase::Ready => {
                 self.hear(now);

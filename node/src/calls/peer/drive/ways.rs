@@ -49,6 +49,17 @@ impl Driver {
         live.session.paths.set_locals(locals, known.outside());
     }
 
+    /// The machine's addresses changed: relays know us by the old ones.
+    pub(super) async fn known_changed(&mut self) {
+        let hosts = self.known.borrow().hosts.clone();
+        let before = std::mem::replace(&mut self.hosts, hosts);
+        if before != self.hosts {
+            self.slots.replace(Instant::now());
+            self.relays_tick(Instant::now()).await;
+        }
+        self.ways_changed().await;
+    }
+
     /// Addresses came or went: the agent uses them, and the friend is told.
     pub(super) async fn ways_changed(&mut self) {
         self.look_around();
@@ -110,6 +121,14 @@ impl Driver {
 
     /// The agent has chosen.
     pub(super) async fn path_news(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        if live.session.paths.take_stranded() {
+            tracing::debug!(call = %self.config.label, "nothing answers any more: relays and STUN servers are asked anew");
+            self.engine.ask_again();
+            self.slots.replace(Instant::now());
+            self.relays_tick(Instant::now()).await;
+            self.look_around();
+        }
         let Some(live) = &mut self.live else { return };
         if live.session.chosen().is_none() {
             return;
