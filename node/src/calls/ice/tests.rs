@@ -327,7 +327,7 @@ fn a_side_that_hears_nothing_any_more_says_so_once_in_a_while() {
     let mut net = Net::new(0);
     net.meet();
     net.talk(MS * 1000);
-    let mut cries = |net: &mut Net, time: u32| {
+    let cries = |net: &mut Net, time: u32| {
         (0..time / 10)
             .filter(|_| {
                 net.run(MS * 10);
