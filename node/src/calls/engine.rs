@@ -156,10 +156,11 @@ impl Engine {
         self.0.mux.serve(server);
     }
 
-    /// The network has changed: own addresses are looked up anew at once, running calls use them, and the STUN servers
-    /// are asked again.
+    /// The network has changed: own addresses are looked up anew at once, running calls use them and ask their relays
+    /// anew, and the STUN servers are asked again.
     pub fn network_changed(&self) {
         self.0.look_around();
+        self.0.known.send_modify(|known| known.changes += 1);
         self.0.mux.asker.hasten();
     }
 

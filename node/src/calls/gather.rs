@@ -148,6 +148,9 @@ pub(super) struct Known {
     pub(super) hosts: Vec<IpAddr>,
     pub(super) reflexive: Vec<Reflexive>,
     pub(super) mapped: Vec<SocketAddr>,
+    /// How often the network has changed: allocations of an earlier one are worth nothing, even if the addresses are the
+    /// same.
+    pub(super) changes: u64,
 }
 
 impl Known {
@@ -242,6 +245,7 @@ mod tests {
                 Reflexive { server: "192.0.2.2:1".parse().unwrap(), mapped: "203.0.113.5:777".parse().unwrap() },
             ],
             mapped: vec!["203.0.113.5:4001".parse().unwrap()],
+            changes: 0,
         };
         let lines: Vec<String> = known.candidates(4000, false).iter().map(Candidate::line).collect();
         assert_eq!(lines.len(), 3);

@@ -19,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::candidate::Kind;
+pub(super) use agent::{TLS_EXTRA, TLS_PREFERENCE};
 
 /// User fragment and password of one side, from its description.
 #[derive(Clone, PartialEq, Eq)]

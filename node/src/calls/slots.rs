@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::candidate::{Candidate, Kind};
 use super::ice::paths::Relays;
-use super::ice::{Local, Via};
+use super::ice::{Local, TLS_EXTRA, TLS_PREFERENCE, Via};
 use crate::relay::{Access, Family, Owner, Proxy, Relayed, RelayedEvent, Way};
 
 /// Relays used by one peer: two of each side.
@@ -33,8 +33,6 @@ const SPARE_TLS: Duration = Duration::from_secs(5);
 const REPLACED: Duration = Duration::from_secs(6);
 /// Allocations are replaced at most this often.
 const REPLACE_EVERY: Duration = Duration::from_secs(3);
-/// Added to the cost of a path that leaves inside TLS.
-const TLS_EXTRA: u32 = 3;
 
 /// Over what an allocation is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,12 +289,18 @@ impl Slots {
 
     /// Candidates for the friend.
     pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let addresses = self.ready().flat_map(|(_, relayed)| relayed.iter()).take(MAX_TOLD);
-        let candidate = |(rank, address): (usize, &SocketAddr)| Candidate {
-            foundation: format!("r{rank}"),
-            priority: Kind::Relay.priority(u16::MAX - rank as u16 * 256),
-            address: *address,
-            kind: Kind::Relay,
+        let over = |(slot, relayed): (&Slot, &'_ [SocketAddr])| {
+            relayed.iter().map(|address| (slot.over, *address)).collect::<Vec<_>>()
+        };
+        let addresses = self.ready().flat_map(over).take(MAX_TOLD);
+        let candidate = |(rank, (over, address)): (usize, (Over, SocketAddr))| {
+            let best = if over == Over::Tls { TLS_PREFERENCE - 1 } else { u16::MAX };
+            Candidate {
+                foundation: format!("r{rank}"),
+                priority: Kind::Relay.priority(best - rank as u16 * 256),
+                address,
+                kind: Kind::Relay,
+            }
         };
         addresses.enumerate().map(candidate).collect()
     }

@@ -190,7 +190,7 @@ impl Agent {
                 for pair in renamed.iter_mut().filter(|pair| pair.route.to == address) {
                     pair.remote_kind = kind;
                     if let Some(local) = self.local(pair.route) {
-                        pair.cost = cost(&local, kind, address.ip());
+                        pair.cost = cost(&local, kind, priority, address.ip());
                     }
                 }
                 self.pairs = renamed;
@@ -247,7 +247,7 @@ impl Agent {
         if let Via::Relay(number) = local.via {
             self.work.permits.push((number, to));
         }
-        self.pairs.push(Pair::new(now, route, cost(&local, kind, to.ip()), u64::from(priority), kind));
+        self.pairs.push(Pair::new(now, route, cost(&local, kind, priority, to.ip()), u64::from(priority), kind));
     }
 
     /// Checks everything anew, densely; what works stays in use meanwhile.
@@ -531,13 +531,18 @@ impl Agent {
 }
 
 /// Cost from which on a relay is in the path.
-pub(super) const RELAYED: u32 = 10;
+const RELAYED: u32 = 10;
+/// Added to the cost of a path for each end that reaches its relay inside TLS.
+pub(in crate::calls) const TLS_EXTRA: u32 = 3;
+/// Relayed candidates with a local preference below this are reached inside TLS by their owner.
+pub(in crate::calls) const TLS_PREFERENCE: u16 = 0x8000;
 
-/// What a pair costs: nothing in the own network, little directly, ten for each relay.
-fn cost(local: &Local, remote: Kind, to: IpAddr) -> u32 {
+/// What a pair costs: nothing in the own network, little directly, ten for each relay and a few more for TLS.
+fn cost(local: &Local, remote: Kind, priority: u32, to: IpAddr) -> u32 {
     let relays = u32::from(local.via.is_relay()) + u32::from(remote == Kind::Relay);
+    let tls = remote == Kind::Relay && (priority >> 8 & 0xffff) < u32::from(TLS_PREFERENCE);
     match relays {
         0 => u32::from(candidate::is_public(to)),
-        n => n * RELAYED + local.extra,
+        n => n * RELAYED + local.extra + if tls { TLS_EXTRA } else { 0 },
     }
 }

@@ -144,8 +144,8 @@ pub(super) struct Driver {
     told: Vec<SocketAddr>,
     slots: Slots,
     known: watch::Receiver<Known>,
-    /// The machine's addresses as they were last.
-    hosts: Vec<IpAddr>,
+    /// The network as it was last: how often it had changed, and the machine's addresses in it.
+    network: (u64, Vec<IpAddr>),
     /// The path as told last.
     path: Option<PathInfo>,
     flow: Flow,
@@ -173,7 +173,10 @@ impl Driver {
         let sender = tokio::spawn(outbound::run(shared.clone(), taken));
         let now = Instant::now();
         let known = engine.known();
-        let hosts = known.borrow().hosts.clone();
+        let network = {
+            let known = known.borrow();
+            (known.changes, known.hosts.clone())
+        };
         Self {
             engine,
             config,
@@ -190,7 +193,7 @@ impl Driver {
             told: Vec::new(),
             slots: Slots::new(),
             known,
-            hosts,
+            network,
             path: None,
             flow: Flow::default(),
             answered: None,

@@ -49,13 +49,19 @@ impl Driver {
         live.session.paths.set_locals(locals, known.outside());
     }
 
-    /// The machine's addresses changed: relays know us by the old ones.
+    /// The network changed, or more is known of it. Relays know us by the old addresses; what is left of the paths is
+    /// tried at once.
     pub(super) async fn known_changed(&mut self) {
-        let hosts = self.known.borrow().hosts.clone();
-        let before = std::mem::replace(&mut self.hosts, hosts);
-        if before != self.hosts {
+        let network = {
+            let known = self.known.borrow();
+            (known.changes, known.hosts.clone())
+        };
+        if std::mem::replace(&mut self.network, network.clone()) != network {
             self.slots.replace(Instant::now());
             self.relays_tick(Instant::now()).await;
+            if let Some(live) = &self.live {
+                live.session.paths.renew();
+            }
         }
         self.ways_changed().await;
     }
