@@ -132,8 +132,9 @@ pub struct FriendUpdate {
 /// What others learn of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Privacy {
-    /// Whether this node's addresses are hidden from everybody: links and calls run through relays only. A single
-    /// friend's setting is [`FriendUpdate::hide_address`].
+    /// Whether this node's addresses are hidden from everybody of whom nothing else is said: links and calls run
+    /// through relays only. What is said of one friend ([`FriendUpdate::hide_address`]) counts more: a friend whose
+    /// relay is to be used must not be hidden from, since a relay sees whom it serves.
     pub hide_address: bool,
 }
 

@@ -51,7 +51,7 @@ pub enum Event {
 }
 
 /// The node that records name for those from whom the own addresses are hidden: a swarm of its own PeerId that is
-/// reached through relays only. Its records hold nothing else, and are not put while it has no circuit.
+/// reached through relays only. Its records hold nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden {
     /// Of that swarm.

@@ -142,7 +142,9 @@ pub struct Service {
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
-    gates: watch::Sender<Arc<streams::GateTable>>,
+    gates: Arc<streams::GateTable>,
+    hidden_gates: Arc<streams::GateTable>,
+    hidden: Option<hide::HiddenNode>,
     sessions: BTreeMap<RootPublic, Linked>,
     channels: links::Channels,
 
@@ -198,7 +200,9 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
         identity: Arc::clone(&parts.identity),
-        gates: watch::Sender::default(),
+        gates: Arc::default(),
+        hidden_gates: Arc::default(),
+        hidden: None,
         sessions: BTreeMap::new(),
         channels: links::Channels::default(),
         timings: twocan_control::Timings { api_ms: Some(parts.api_ms), ..twocan_control::Timings::default() },
@@ -434,6 +438,9 @@ impl Service {
             }
         };
         let _ = tokio::join!(tokio::time::timeout(FAREWELL, drained), self.portmap.stop());
+        if let Some(hidden) = self.hidden.take() {
+            let _ = tokio::time::timeout(FAREWELL, hidden.swarm.shutdown()).await;
+        }
         let _ = tokio::time::timeout(FAREWELL, swarm.shutdown()).await;
     }
 

@@ -85,7 +85,8 @@ pub enum Input {
     NetworkChanged,
     /// A call wants the link to this friend now.
     Urge(RootPublic),
-    /// The person hides the own addresses from a friend (`None`: from everybody), or shows them again.
+    /// The person hides the own addresses from a friend (`None`: from everybody of whom nothing else is said), or shows
+    /// them again.
     Hide {
         /// From whom.
         friend: Option<RootPublic>,

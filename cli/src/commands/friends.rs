@@ -116,7 +116,8 @@ pub async fn hide<H: Handle>(
             let privacy = node.set_privacy(Privacy { hide_address: hidden }).await?;
             out.show(&privacy, |_| {
                 if hidden {
-                    "Your address is hidden from everybody: links and calls run through relays of your friends.\n"
+                    "Your address is hidden from everybody; links and calls need relays. A relay sees whom it serves: name \
+                     the friends whose relays you trust with `twocan hide NAME --off`.\n"
                         .to_owned()
                 } else {
                     "Your address is hidden only from those friends from whom you hid it by name.\n".to_owned()
@@ -125,15 +126,17 @@ pub async fn hide<H: Handle>(
         }
         None => {
             let privacy = node.privacy().await?;
-            let hidden_from = if privacy.hide_address {
-                vec!["everybody".to_owned()]
-            } else {
-                let friends = node.friends().await?;
-                friends.iter().filter(|friend| friend.hide_address).map(|friend| clean_line(&friend.name)).collect()
+            let friends = node.friends().await?;
+            let names = |hidden: bool| {
+                let chosen = friends.iter().filter(|friend| friend.hide_address == hidden);
+                chosen.map(|friend| clean_line(&friend.name).to_string()).collect::<Vec<_>>().join(", ")
             };
-            out.show(&privacy, |_| match hidden_from.as_slice() {
-                [] => "Your address is hidden from nobody.\n".to_owned(),
-                names => format!("Your address is hidden from: {}\n", names.join(", ")),
+            let (hidden, shown) = (names(true), names(false));
+            out.show(&privacy, |privacy| match (privacy.hide_address, hidden.is_empty(), shown.is_empty()) {
+                (false, true, _) => "Your address is hidden from nobody.\n".to_owned(),
+                (false, false, _) => format!("Your address is hidden from: {hidden}\n"),
+                (true, _, true) => "Your address is hidden from everybody.\n".to_owned(),
+                (true, _, false) => format!("Your address is hidden from everybody but: {shown}\n"),
             })?;
         }
     }

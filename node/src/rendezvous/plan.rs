@@ -45,6 +45,8 @@ const BACK_OFF: [Duration; 5] = [
 ];
 /// Pair slots in one epoch; more wait for a later one.
 const MAX_PAIRS: usize = 64;
+/// Pair slots in one epoch for friends from whom the addresses are hidden, who have no other: about 30 MB an hour.
+const MAX_HIDDEN: usize = 256;
 /// Until then a pair slot is put in every epoch (ms).
 const EVERY_UNTIL_MS: u64 = 2 * 24 * 3_600_000;
 /// Until then in every fourth, later in every twelfth (ms).
@@ -254,7 +256,8 @@ impl Plan {
     pub(super) fn set_urgent_version(&mut self, version: u64, now: Instant) {
         self.version = version;
         self.urgent = version;
-        for place in self.places.values_mut().filter(|place| place.put.is_some() || place.running) {
+        let begun = |place: &&mut Place| place.put.is_some() || place.running || place.failures > 0;
+        for place in self.places.values_mut().filter(begun) {
             // Beside the put that runs: what that one says helps nobody.
             place.due = now;
             place.running = false;
@@ -264,13 +267,14 @@ impl Plan {
     /// Makes the places of the epochs that time has come to, and forgets those that are past.
     pub fn turn(&mut self, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
         let mut wanted: BTreeMap<PlaceId, (u64, Instant, bool)> = BTreeMap::new();
-        let mut pairs = 0;
+        let (mut pairs, mut hidden) = (0, 0);
         for slot in &self.slots {
             let schedule = slot.schedule();
             let [current, next] = schedule.to_publish(unix_ms);
             if matches!(slot, Slot::Pair { .. }) {
-                pairs += 1;
-                if pairs > MAX_PAIRS {
+                let (count, most) = if slot.is_hidden() { (&mut hidden, MAX_HIDDEN) } else { (&mut pairs, MAX_PAIRS) };
+                *count += 1;
+                if *count > most {
                     continue;
                 }
             }

@@ -148,14 +148,11 @@ impl Publishing {
                 let turns = self.plan.turns(&slots);
                 self.plan.set_slots(slots, now, unix_ms(), &mut rand::rng());
                 if turns {
-                    self.bump(now);
+                    self.bump_at_once(now);
                 }
             }
             Command::Hidden(hidden) => {
-                if self.hidden != hidden {
-                    self.hidden = hidden;
-                    self.bump(now);
-                }
+                self.set_hidden(hidden, now);
             }
             Command::Hasten(slept) => {
                 self.plan.slept(slept);
@@ -187,6 +184,24 @@ impl Publishing {
         } else {
             self.plan.set_version(self.version, now);
         }
+    }
+
+    fn set_hidden(&mut self, hidden: Option<Hidden>, now: Instant) {
+        let circuits = |hidden: &Option<Hidden>| hidden.as_ref().is_some_and(|hidden| !hidden.relayed.is_empty());
+        let before = std::mem::replace(&mut self.hidden, hidden);
+        let same_node = before.as_ref().map(|node| &node.peer_id) == self.hidden.as_ref().map(|node| &node.peer_id);
+        match (same_node, circuits(&before), circuits(&self.hidden)) {
+            // A relay that is lost is mostly back in a moment.
+            (true, _, false) => {}
+            (true, true, true) if before != self.hidden => self.bump(now),
+            (true, true, true) => {}
+            _ => self.bump_at_once(now),
+        }
+    }
+
+    fn bump_at_once(&mut self, now: Instant) {
+        self.version += 1;
+        self.plan.set_urgent_version(self.version, now);
     }
 
     fn bump(&mut self, now: Instant) {
@@ -244,7 +259,8 @@ impl Publishing {
         let (certificate, relayed) = self.device.clone()?;
         let expires_ms = self.plan.ends_ms(place)?.saturating_add(GRACE_MS);
         let mut body = if slot.is_hidden() {
-            let Hidden { peer_id, relayed } = self.hidden.clone().filter(|hidden| !hidden.relayed.is_empty())?;
+            // Also without a circuit: what was put before may tell more than it should from now on.
+            let Hidden { peer_id, relayed } = self.hidden.clone()?;
             Body { certificate, peer_id, direct: Vec::new(), lan: Vec::new(), relayed, expires_ms }
         } else {
             Body {

@@ -317,6 +317,7 @@ impl Service {
             let text = format!("{} has not accepted yet", self.book.name_of(&friend));
             return Err(Error::new(Code::Conflict, text).hint("calls are possible once the request is accepted"));
         }
+        self.may_call_hidden(&friend)?;
         let call = CallId(rand::random());
         let (token, seat) = new_seat();
         self.seats.by_call.insert(call, Seat::default());

@@ -149,6 +149,7 @@ impl Service {
 
     /// Tells the rendezvous what to publish.
     pub(super) fn publish(&mut self) {
+        self.settle_hiding();
         let plan = self.book.slots();
         let mut slots = Vec::new();
         for slot in plan {
@@ -205,13 +206,17 @@ impl Service {
 
     pub(super) fn friend_view(&self, root: &RootPublic) -> Option<api::Friend> {
         let link = self.sessions.get(root).and_then(|linked| linked.view.as_ref());
-        Some(view::friend(&self.book.friend(root)?, &self.keys.root.public(), link))
+        Some(view::friend(&self.book.friend(root)?, &self.keys.root.public(), link, self.book.hides(root)))
     }
 
     pub(super) fn friend_views(&self) -> Vec<api::Friend> {
         let own = self.keys.root.public();
         let link = |root: &RootPublic| self.sessions.get(root).and_then(|linked| linked.view.as_ref());
-        self.book.friends().map(|friend| view::friend(&friend, &own, link(&friend.record.root))).collect()
+        let view = |friend: &friend::FriendView| {
+            let root = &friend.record.root;
+            view::friend(friend, &own, link(root), self.book.hides(root))
+        };
+        self.book.friends().map(|friend| view(&friend)).collect()
     }
 
     pub(super) fn add_friend(&mut self, add: &api::AddFriend) -> api::Result<api::Friend> {

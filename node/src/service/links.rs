@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use twocan_protocol::handshake::Purpose;
-use twocan_protocol::identity::RootPublic;
+use twocan_protocol::identity::{PeerId, RootPublic};
 use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
 use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, Reply};
 use twocan_protocol::{call, friend};
@@ -14,7 +14,7 @@ use twocan_protocol::{call, friend};
 use super::view::{LinkView, path, transport};
 use super::{Service, unix_ms};
 use crate::links::{self as streams, GateTable, Opened};
-use crate::swarm::{ConnectionInfo, Route, Stream};
+use crate::swarm::{self, ConnectionInfo, Route, Stream};
 
 /// A contact stream has this long for its two messages.
 const CONTACT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -45,6 +45,12 @@ pub(super) enum Note {
     Reachability,
     /// Relays of nodes that serve anyone.
     Guests(Vec<twocan_protocol::wire::GuestRelay>),
+    /// Something happened in the hidden swarm.
+    Hidden(swarm::Event),
+    /// The hidden swarm can be reached by these circuits now.
+    HiddenMoved(Vec<String>),
+    /// The hidden swarm wants to know relays.
+    HiddenNeedsRelays,
     /// DHT nodes to be remembered.
     DhtPeers(Vec<String>),
 }
@@ -88,6 +94,11 @@ impl Channels {
         self.closing > 0
     }
 
+    /// The nodes at the other ends of a friend's channels.
+    pub(super) fn peers<'a>(&'a self, root: &'a RootPublic) -> impl Iterator<Item = PeerId> + 'a {
+        self.open.values().filter(move |channel| channel.root == *root).map(|channel| channel.info.peer.clone())
+    }
+
     pub(super) fn note_closed(&mut self, note: &Note) {
         if let Note::Closed(..) = note {
             self.closing = self.closing.saturating_sub(1);
@@ -98,9 +109,20 @@ impl Channels {
 impl Service {
     /// Lets a stream in, on a task of its own; what is right behind the gate comes back as a note.
     pub(super) fn accept(&self, stream: Stream) {
-        let (acceptor, gates, notes) = (Arc::clone(&self.acceptor), self.gates.borrow().clone(), self.notes.clone());
+        self.accept_on(&self.swarm, &self.gates, stream);
+    }
+
+    /// Lets a stream in that came to the hidden swarm.
+    pub(super) fn accept_hidden(&self, stream: Stream) {
+        if let Some(hidden) = &self.hidden {
+            self.accept_on(&hidden.swarm, &self.hidden_gates, stream);
+        }
+    }
+
+    fn accept_on(&self, swarm: &swarm::Handle, gates: &Arc<GateTable>, stream: Stream) {
+        let (acceptor, gates, notes) = (Arc::clone(&self.acceptor), Arc::clone(gates), self.notes.clone());
         let info = stream.info().clone();
-        let ends = streams::Ends::of(self.swarm.peer_id().clone(), &info);
+        let ends = streams::Ends::of(swarm.peer_id().clone(), &info);
         tokio::spawn(async move {
             match acceptor.accept(stream, &ends, &gates).await {
                 Ok(None) => {}
@@ -119,14 +141,19 @@ impl Service {
         for root in &roots {
             self.friendship(root);
         }
-        let friends = roots.iter().filter_map(|root| Some((*root, self.friendships.get(root)?)));
         let own = self.keys.root.public();
-        let table = GateTable::new(friends, Some((&own, &self.token.token)));
-        let table = match self.relays.own.guest_desk() {
-            Some(desk) => table.with_relay(desk),
-            None => table,
+        // Strangers are met where the contact slot leads them. Nobody learns from the other swarm that we are there.
+        let contact_hidden = self.book.hides_any();
+        let table = |hidden: bool| {
+            let friends = roots.iter().filter(|root| self.book.hides(root) == hidden);
+            let friends = friends.filter_map(|root| Some((*root, self.friendships.get(root)?)));
+            GateTable::new(friends, (contact_hidden == hidden).then_some((&own, &self.token.token)))
         };
-        self.gates.send_replace(Arc::new(table));
+        let open = match self.relays.own.guest_desk() {
+            Some(desk) => table(false).with_relay(desk),
+            None => table(false),
+        };
+        (self.gates, self.hidden_gates) = (Arc::new(open), Arc::new(table(true)));
     }
 
     /// What tasks tell.
@@ -156,6 +183,9 @@ impl Service {
             Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
             Note::Reachability => self.refresh_relay(),
             Note::Guests(relays) => self.guests_answered(relays),
+            Note::Hidden(event) => self.hidden_event(event),
+            Note::HiddenMoved(relayed) => self.hidden_moved(relayed),
+            Note::HiddenNeedsRelays => self.offer_relays_to_hidden(),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
     }
@@ -225,7 +255,7 @@ impl Service {
                             CloseReason::Fault(fault) => tracing::warn!("link to {} closed: {fault}", root.short()),
                             // The transport notices much later, and a redial would go over the dead connection.
                             CloseReason::Silent => {
-                                self.swarm.doubt(channel.info.connection);
+                                self.swarms().for_each(|swarm| swarm.doubt(channel.info.connection));
                                 self.disconnect(channel.info.connection);
                             }
                             CloseReason::Replaced | CloseReason::Remote(ByeReason::Replaced) => {
@@ -255,8 +285,9 @@ impl Service {
     }
 
     fn disconnect(&self, connection: crate::swarm::ConnectionId) {
-        let swarm = self.swarm.clone();
-        tokio::spawn(async move { swarm.disconnect(connection).await });
+        for swarm in self.swarms().cloned() {
+            tokio::spawn(async move { swarm.disconnect(connection).await });
+        }
     }
 
     fn received(&mut self, root: RootPublic, message: Message) {
@@ -350,7 +381,10 @@ impl Service {
 
     /// Closes the link; it is made again another way.
     pub(super) fn relink(&mut self, root: RootPublic) {
+        self.settle_hiding();
+        self.use_offers();
         self.open_gates();
+        self.dials.stop(&root);
         if self.sessions.contains_key(&root) {
             self.session_input(root, link::Input::Close(ByeReason::Replaced));
         }

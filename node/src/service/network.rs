@@ -12,7 +12,7 @@ use twocan_protocol::{call, friend, link};
 
 use super::Service;
 use crate::netwatch::Change;
-use crate::swarm::Route;
+use crate::swarm::{self, Route};
 
 /// A timer of ours that fires this much too late tells of a stop before the watch does.
 const LATE: Duration = Duration::from_millis(1500);
@@ -30,7 +30,7 @@ impl Service {
         let unseen = change.slept.or(change.stopped).is_some();
         let broken = change.moved || unseen;
         if broken {
-            self.swarm.network_changed();
+            self.swarms().for_each(swarm::Handle::network_changed);
         }
         self.probe_links();
         if broken {
@@ -92,7 +92,13 @@ impl Service {
 
     /// Tells one friend where this node is: what the slots say, and to one on another site no address of this site.
     pub(super) fn tell_whereabouts_to(&mut self, root: RootPublic) {
-        let Some(addresses) = self.addresses.clone().filter(|_| !self.book.hides(&root)) else { return };
+        if self.book.hides(&root) {
+            let Some(hidden) = &self.hidden else { return };
+            let circuits = hidden.swarm.relayed().borrow().clone();
+            let told = Whereabouts::new(hidden.swarm.peer_id(), &[], &[], &circuits);
+            return self.session_input(root, link::Input::SendNow(Message::Whereabouts(told)));
+        }
+        let Some(addresses) = self.addresses.clone() else { return };
         let near = self.route_to(&root).is_some_and(|route| matches!(route, Route::Loopback | Route::Lan));
         let lan: &[String] = if near { &addresses.lan } else { &[] };
         let relayed = self.swarm.relayed().borrow().clone();

@@ -81,7 +81,7 @@ impl Service {
         let Some(device) = self.whereabouts.get(&root).and_then(super::keep::Whereabouts::device) else { return };
         tracing::debug!("moving the link to {} from {} to {}", root.short(), channel.connection, to.connection);
         let friendship = self.friendship(&root);
-        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let Some(seeker) = self.seeker(root, Key::link(&friendship), Purpose::Link) else { return };
         tokio::spawn(async move {
             if let Some(opened) = seeker.open(&to, device).await {
                 let _ = seeker.notes.send(Note::Opened { opened, info: to }).await;
@@ -93,11 +93,13 @@ impl Service {
     pub(super) fn left(&self, info: &ConnectionInfo) {
         let busy = self.channels.on(info.connection).next().is_some();
         if info.route == Route::Relayed && !busy {
-            let (swarm, connection) = (self.swarm.clone(), info.connection);
-            tokio::spawn(async move {
-                tokio::time::sleep(LEAVE).await;
-                swarm.disconnect(connection).await;
-            });
+            let connection = info.connection;
+            for swarm in self.swarms().cloned() {
+                tokio::spawn(async move {
+                    tokio::time::sleep(LEAVE).await;
+                    swarm.disconnect(connection).await;
+                });
+            }
         }
     }
 
@@ -146,10 +148,10 @@ impl Service {
         }
         tracing::info!("the circuit to {} is near its limit: a fresh one takes over", root.short());
         let friendship = self.friendship(&root);
-        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let Some(seeker) = self.seeker(root, Key::link(&friendship), Purpose::Link) else { return };
         let peer = info.peer.clone();
         // A dial gives an open connection back, unless it is doubted.
-        self.swarm.doubt(info.connection);
+        seeker.swarm.doubt(info.connection);
         tokio::spawn(async move {
             if let Ok(info) = seeker.swarm.dial(addresses, Some(peer), DIAL_PATIENCE).await
                 && let Some(opened) = seeker.open(&info, device).await

@@ -101,6 +101,8 @@ impl Dials {
 /// What a searching task needs.
 pub(super) struct Seeker {
     pub(super) swarm: swarm::Handle,
+    /// Our address is hidden from whom we look for: the way leads through relays.
+    circuits_only: bool,
     rendezvous: Rendezvous,
     identity: Arc<streams::Identity>,
     pub(super) notes: mpsc::Sender<Note>,
@@ -111,9 +113,11 @@ pub(super) struct Seeker {
 }
 
 impl Service {
-    pub(super) fn seeker(&self, root: RootPublic, gate: Key, purpose: Purpose) -> Seeker {
-        Seeker {
-            swarm: self.swarm.clone(),
+    /// `None` if there is no way at present that does not show our address to somebody from whom it is hidden.
+    pub(super) fn seeker(&self, root: RootPublic, gate: Key, purpose: Purpose) -> Option<Seeker> {
+        Some(Seeker {
+            swarm: self.swarm_for(&root)?.clone(),
+            circuits_only: self.book.hides(&root),
             rendezvous: self.rendezvous.clone(),
             identity: Arc::clone(&self.identity),
             notes: self.notes.clone(),
@@ -121,13 +125,17 @@ impl Service {
             gate,
             purpose,
             began: Instant::now(),
-        }
+        })
     }
 
     /// Searches for a friend; ends with a note.
     pub(super) fn search(&mut self, root: RootPublic) {
         let friendship = self.friendship(&root);
-        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let Some(seeker) = self.seeker(root, Key::link(&friendship), Purpose::Link) else {
+            let notes = self.notes.clone();
+            tokio::spawn(async move { notes.send(Note::NotFound(root)).await });
+            return;
+        };
         let known = self.whereabouts.get(&root).cloned().unwrap_or_default();
         let neighbours = self.lan.clone();
         let grant = self.book.friend(&root).and_then(|friend| friend.record.grant);
@@ -165,7 +173,7 @@ impl Service {
     /// Dials a friend anew beside a link that may be dead; ends with a note. Whichever link is up stays.
     pub(super) fn redial(&mut self, root: RootPublic) {
         let friendship = self.friendship(&root);
-        let seeker = self.seeker(root, Key::link(&friendship), Purpose::Link);
+        let Some(seeker) = self.seeker(root, Key::link(&friendship), Purpose::Link) else { return };
         let known = self.whereabouts.get(&root).cloned().unwrap_or_default();
         let Some(device) = known.device() else { return };
         let task = tokio::spawn(async move {
@@ -189,7 +197,11 @@ impl Service {
     pub(super) fn ask(&mut self, address: Address, request: Request) {
         let root = address.root;
         let gate = Key::contact(&root, &address.token);
-        let seeker = self.seeker(root, gate, Purpose::Contact);
+        let Some(seeker) = self.seeker(root, gate, Purpose::Contact) else {
+            let notes = self.notes.clone();
+            tokio::spawn(async move { notes.send(Note::Asked(root, Asked::NotReached)).await });
+            return;
+        };
         tokio::spawn(async move {
             let deliver = async {
                 let (opened, _) = seeker.by_slots(rendezvous::Target::Contact(address)).await?;
@@ -322,7 +334,7 @@ impl Seeker {
         device: DevicePublic,
         rounds: u32,
     ) -> Option<(Opened, ConnectionInfo)> {
-        let addresses = known.to_dial();
+        let addresses = self.allowed(known.to_dial());
         let circuits =
             known.peer().map(|peer| (known.relayed.clone(), peer)).filter(|(relayed, _)| !relayed.is_empty());
         if addresses.is_empty() && circuits.is_none() {
@@ -377,8 +389,19 @@ impl Seeker {
         None
     }
 
+    /// Those of the addresses that may be dialled without showing ours to whom it is hidden from.
+    fn allowed(&self, mut addresses: Vec<String>) -> Vec<String> {
+        if self.circuits_only {
+            addresses.retain(|address| address.contains("/p2p-circuit"));
+        }
+        addresses
+    }
+
     /// Tries the nodes on the LAN.
     async fn by_lan(&self, neighbours: &[Neighbour], device: DevicePublic) -> Option<(Opened, ConnectionInfo)> {
+        if self.circuits_only {
+            return None;
+        }
         let mut tries: FuturesUnordered<_> = neighbours
             .iter()
             .map(|neighbour| async {
@@ -442,7 +465,7 @@ impl Seeker {
 
     /// Dials where a slot says that somebody is.
     async fn dial_found(&self, body: Body) -> Option<(Opened, ConnectionInfo)> {
-        match self.swarm.dial(addresses_of(&body), Some(body.peer_id.clone()), DIAL_PATIENCE).await {
+        match self.swarm.dial(self.allowed(addresses_of(&body)), Some(body.peer_id.clone()), DIAL_PATIENCE).await {
             Ok(info) => Some((self.open(&info, body.certificate.device).await?, info)),
             Err(error) => {
                 tracing::debug!("{} was found but not reached: {error}", self.root.short());

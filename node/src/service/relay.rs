@@ -91,6 +91,11 @@ impl Relays {
         Self { own, remote: BTreeMap::new(), guests, calls: BTreeMap::new() }
     }
 
+    /// Whether a friend whom the caller accepts offers to carry packets.
+    pub(super) fn any_useful(&self, accept: impl Fn(&RootPublic) -> bool) -> bool {
+        self.remote.iter().any(|(root, remote)| accept(root) && remote.is_useful())
+    }
+
     /// When something is due next.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.remote.values().filter_map(Remote::ask_at).chain(self.guests.seek_at()).min()
@@ -206,8 +211,10 @@ impl Service {
     }
 
     /// Tells swarm and media port where friends' relays are.
-    fn use_offers(&self) {
-        let offers = || self.relays.remote.values().map(|remote| &remote.offer);
+    pub(super) fn use_offers(&self) {
+        // A relay sees who comes to it: those of friends from whom we hide are left alone, for questions, too.
+        let remotes = || self.relays.remote.iter().filter(|(root, _)| !self.book.hides(root));
+        let offers = || remotes().map(|(_, remote)| &remote.offer);
         let circuits = offers().flat_map(|offer| offer.circuits.as_slice()).map(|text| text.as_str().to_owned());
         let swarm = self.swarm.clone();
         let circuits: Vec<String> = circuits.collect();

@@ -34,7 +34,7 @@ pub(super) fn transport(info: &ConnectionInfo) -> &'static str {
     }
 }
 
-pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView>) -> api::Friend {
+pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView>, hidden: bool) -> api::Friend {
     let record = &view.record;
     api::Friend {
         id: record.root.to_string(),
@@ -55,7 +55,7 @@ pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView
         last_seen_ms: record.last_seen_ms,
         safety_words: safety_words(own, &record.root),
         verified: record.verified,
-        hide_address: view.record.hidden,
+        hide_address: hidden,
         trouble: view.trouble.clone(),
         added_ms: record.added_ms,
     }

@@ -182,10 +182,10 @@ impl Book {
     /// Whether the own addresses are hidden from this person: links and calls run through relays only.
     #[must_use]
     pub fn hides(&self, root: &RootPublic) -> bool {
-        self.state.hide_all || self.friends.get(root).is_some_and(|entry| entry.record.hidden)
+        self.friends.get(root).and_then(|entry| entry.record.hidden).unwrap_or(self.state.hide_all)
     }
 
-    /// Whether the own addresses are hidden from everybody.
+    /// Whether the own addresses are hidden from everybody of whom nothing else is said.
     #[must_use]
     pub fn hides_all(&self) -> bool {
         self.state.hide_all
@@ -194,7 +194,7 @@ impl Book {
     /// Whether the own addresses are hidden from anybody: strangers then get them neither.
     #[must_use]
     pub fn hides_any(&self) -> bool {
-        self.state.hide_all || self.friends.values().any(|entry| entry.record.hidden)
+        self.state.hide_all || self.friends.values().any(|entry| entry.record.hidden == Some(true))
     }
 
     /// The name to show for somebody.

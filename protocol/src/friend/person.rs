@@ -64,7 +64,7 @@ impl Book {
                 grant: None,
                 granted: 0,
                 ungranted_ms: unix_ms,
-                hidden: false,
+                hidden: None,
             },
         );
         if self.requests.contains_key(&root) {
@@ -101,7 +101,7 @@ impl Book {
                 grant: None,
                 granted: 0,
                 ungranted_ms: unix_ms,
-                hidden: false,
+                hidden: None,
             },
         );
         self.agreed(now, unix_ms, root);
@@ -182,7 +182,7 @@ impl Book {
         match friend {
             None => self.state.hide_all = hidden,
             Some(root) => match self.friends.get_mut(&root) {
-                Some(entry) => entry.record.hidden = hidden,
+                Some(entry) => entry.record.hidden = Some(hidden),
                 None => return self.refuse(root, Refusal::NoFriend),
             },
         }

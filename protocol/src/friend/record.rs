@@ -70,9 +70,9 @@ pub struct FriendRecord {
     /// Since when the friend waits for the present grant (Unix ms); pair slots fall in frequency with it.
     #[serde(default)]
     pub ungranted_ms: u64,
-    /// The own addresses are hidden from this friend.
+    /// Whether the own addresses are hidden from this friend; `None` goes by [`BookRecord::hide_all`].
     #[serde(default)]
-    pub hidden: bool,
+    pub hidden: Option<bool>,
 }
 
 /// Somebody who asks.
@@ -121,7 +121,7 @@ pub struct BookRecord {
     /// Generation of the own grant that is wanted; below it, the key in the store is outdated.
     #[serde(default)]
     pub generation: u64,
-    /// The own addresses are hidden from every friend.
+    /// The own addresses are hidden from every friend of whom nothing else is said.
     #[serde(default)]
     pub hide_all: bool,
 }
