@@ -8,6 +8,8 @@ mod attacker;
 pub mod lab;
 mod node;
 mod seat;
+#[cfg(target_os = "linux")]
+pub mod spy;
 mod world;
 
 pub use attacker::{Attacker, Recorder, garbage, say};
