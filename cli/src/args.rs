@@ -201,8 +201,12 @@ pub enum Command {
         /// The file; it must not exist yet. `-` is standard output
         file: PathBuf,
     },
-    /// Look for what stands in the way
-    Doctor,
+    /// Look for what stands in the way: NAT, firewall, relays, clock
+    Doctor {
+        /// Try the very path to this friend, without a call: 3 seconds of silence each way
+        #[arg(long)]
+        friend: Option<String>,
+    },
     /// Look a friend or an address up in the DHT afresh
     #[command(hide = true)]
     Lookup {

@@ -4,6 +4,7 @@
 //! messages come from strangers: they pass [`clean`] before they reach a terminal.
 
 pub mod call;
+pub mod doctor;
 pub mod friend;
 pub mod node;
 pub mod relay;

@@ -194,6 +194,10 @@ impl Handle for Client {
         self.wire.get("/v1/doctor", SLOW).await
     }
 
+    async fn preflight(&self, friend: &str) -> Result<Preflight> {
+        self.wire.ask(Method::POST, &format!("/v1/friends/{}/preflight", segment(friend)?), &(), SLOW).await
+    }
+
     async fn report(&self) -> Result<Report> {
         self.wire.get("/v1/report", QUICK).await
     }

@@ -105,6 +105,8 @@ pub trait Handle: Clone + Send + Sync + 'static {
     fn lookup(&self, request: LookupRequest) -> impl Future<Output = Result<Lookup>> + Send;
     /// Examines the node. `GET /v1/doctor`
     fn doctor(&self) -> impl Future<Output = Result<Doctor>> + Send;
+    /// Tries the media path to a friend without a call. `POST /v1/friends/{friend}/preflight`
+    fn preflight(&self, friend: &str) -> impl Future<Output = Result<Preflight>> + Send;
     /// A redacted report. `GET /v1/report`
     fn report(&self) -> impl Future<Output = Result<Report>> + Send;
     /// Everything that happens from now on. `GET /v1/events` (JSON lines)

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::limits::MEDIA_QUEUE;
 use crate::*;
 
-pub use samples::{PHRASE, sample_address, sample_call, sample_friend, sample_id, sample_relay};
+pub use samples::{PHRASE, sample_address, sample_call, sample_friend, sample_id, sample_preflight, sample_relay};
 
 /// Events that wait for one follower before it is dropped.
 pub const EVENT_QUEUE: usize = 256;

@@ -19,7 +19,7 @@ mod types;
 
 pub use carried::{Carried, CarriedUse};
 pub use certificate::{CertificateError, Identity};
-pub use relayed::{Family, Proxy, ProxyError, Relayed, RelayedCounts, RelayedEvent, Way};
+pub use relayed::{Family, Proxy, ProxyError, Relayed, RelayedCounts, RelayedEvent, Way, tls_answers};
 pub use server::{
     HTTPS, Limits, ListenError, Policy, RELAY_PORTS, Server, ServerConfig, Status, TlsPort, Usage, UsedBy, open_tls,
     source_addresses,

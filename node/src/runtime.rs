@@ -281,7 +281,7 @@ fn start_portmap(config: &Config, keys: &Keys) -> Portmap {
 }
 
 /// The proxy for TCP connections to relays: the configured one, or the environment's.
-fn proxy(config: &Config) -> Option<relay::Proxy> {
+pub(crate) fn proxy(config: &Config) -> Option<relay::Proxy> {
     match &config.network.proxy {
         // The configuration was checked when it was read; an empty text means none.
         Some(text) => relay::Proxy::parse(text.reveal()).ok(),

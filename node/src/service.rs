@@ -23,6 +23,7 @@ mod links;
 mod network;
 mod paths;
 mod portmap;
+mod preflight;
 mod reach;
 mod relay;
 mod view;
@@ -139,6 +140,7 @@ pub struct Service {
     carried: doctor::Carried,
     clocks: clock::Clocks,
     circuits: paths::Circuits,
+    preflights: preflight::Preflights,
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
@@ -196,6 +198,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         carried: doctor::Carried::default(),
         clocks: clock::Clocks::default(),
         circuits: paths::Circuits::default(),
+        preflights: preflight::Preflights::default(),
         token,
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),
@@ -228,7 +231,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         let change = service.records.presence(&service.presence);
         service.records.now(change.into_iter().collect());
     }
-    portmap::follow(&service.portmap, service.swarm.clone());
+    portmap::follow(&service.portmap, service.swarm.clone(), service.engine.clone());
     let task = tokio::spawn(async move {
         service.begin(kept.calls);
         service.run(inbox).await;

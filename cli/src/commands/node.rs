@@ -203,6 +203,14 @@ pub async fn report<H: Handle>(node: &H, file: &Path, out: &mut Out) -> Result<E
 pub async fn doctor<H: Handle>(node: &H, out: &mut Out) -> Result<Exit, Failure> {
     let doctor = node.doctor().await?;
     let style = Style::of(out);
-    out.show(&doctor, |doctor| format::node::doctor(doctor, style))?;
+    out.show(&doctor, |doctor| format::doctor::doctor(doctor, style))?;
     Ok(if doctor.checks.iter().all(|check| check.ok) { Exit::Ok } else { Exit::Unwell })
+}
+
+/// Tries the path to a friend without a call.
+pub async fn preflight<H: Handle>(node: &H, friend: &str, out: &mut Out) -> Result<Exit, Failure> {
+    let preflight = node.preflight(friend).await?;
+    let style = Style::of(out);
+    out.show(&preflight, |preflight| format::doctor::preflight(preflight, style))?;
+    Ok(if preflight.works { Exit::Ok } else { Exit::Unwell })
 }

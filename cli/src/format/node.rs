@@ -1,7 +1,7 @@
-//! The node in words: status, doctor, lookup.
+//! The node in words: status, lookup.
 
 use twocan_control::doctor::Reachability;
-use twocan_control::{Availability, Doctor, Lookup, Status};
+use twocan_control::{Availability, Lookup, Status};
 
 use super::{Colour, Style, clean_line, time};
 
@@ -61,23 +61,6 @@ pub fn status(status: &Status, style: Style) -> String {
     lines.join("\n")
 }
 
-/// The doctor's report.
-pub fn doctor(doctor: &Doctor, style: Style) -> String {
-    let mut out = format!("{}\n", clean_line(&doctor.summary));
-    for check in &doctor.checks {
-        let mark = match (check.ok, &check.advice) {
-            (true, None) => style.paint(Colour::Green, "ok  "),
-            (true, Some(_)) => style.paint(Colour::Yellow, "hint"),
-            (false, _) => style.paint(Colour::Red, "FAIL"),
-        };
-        out.push_str(&format!("{mark} {}: {}\n", clean_line(&check.name), clean_line(&check.finding)));
-        if let Some(advice) = &check.advice {
-            out.push_str(&format!("     {}\n", clean_line(advice)));
-        }
-    }
-    out
-}
-
 /// What a lookup found.
 pub fn lookup(lookup: &Lookup) -> String {
     format!(
@@ -94,7 +77,7 @@ pub fn lookup(lookup: &Lookup) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twocan_control::{Check, Health, Timings};
+    use twocan_control::{Health, Timings};
 
     fn plain() -> Status {
         Status {
@@ -130,20 +113,5 @@ mod tests {
     fn a_locked_node_says_how_to_open_it_and_nothing_else() {
         let text = status(&Status { locked: true, ..plain() }, Style::default());
         assert!(text.contains("twocan unlock") && !text.contains("friends"), "{text}");
-    }
-
-    #[test]
-    fn the_doctor_gives_advice_under_what_is_wrong() {
-        let check = |name: &str, ok: bool| Check {
-            name: name.into(),
-            ok,
-            finding: "no peer".into(),
-            advice: Some("add one".into()),
-        };
-        let checks = vec![check("DHT", false), check("port", true), Check { advice: None, ..check("disk", true) }];
-        let text = doctor(&Doctor { summary: "One thing".into(), checks, ..Doctor::default() }, Style::default());
-        let lines =
-            "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
-        assert_eq!(text, lines);
     }
 }

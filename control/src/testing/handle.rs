@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
-use super::samples::{PHRASE, sample_address, sample_friend, sample_id, sample_relay};
+use super::samples::{PHRASE, sample_address, sample_friend, sample_id, sample_preflight, sample_relay};
 use super::{EVENT_QUEUE, FakeNode, State};
 use crate::*;
 
@@ -355,6 +355,12 @@ impl Handle for FakeNode {
         self.enter().await?;
         let check = Check { name: "memory".to_owned(), ok: true, finding: "it works".to_owned(), advice: None };
         Ok(Doctor { summary: "all is well".to_owned(), checks: vec![check], ..Doctor::default() })
+    }
+
+    async fn preflight(&self, friend: &str) -> Result<Preflight> {
+        self.enter().await?;
+        let friend = self.state().find(friend)?;
+        Ok(sample_preflight(&friend))
     }
 
     async fn report(&self) -> Result<Report> {

@@ -110,3 +110,24 @@ pub fn sample_relay(serve: RelayPolicy, friends: &[Friend]) -> RelayStatus {
         over_quota: 0,
     }
 }
+
+/// What a preflight to a friend might find.
+pub fn sample_preflight(friend: &Friend) -> Preflight {
+    let stream = doctor::PreflightStream { packets: 150, loss: 0.0, jitter_ms: 1.2 };
+    Preflight {
+        friend: friend.id.clone(),
+        friend_name: friend.name.clone(),
+        works: true,
+        summary: format!("A call to {} would be excellent: directly, 34 ms round trip, nothing lost.", friend.name),
+        advice: Vec::new(),
+        path: Some(LinkPath::Direct),
+        candidates: Some("host/srflx".to_owned()),
+        setup_ms: Some(120.0),
+        rtt_ms: Some(34.0),
+        incoming: Some(stream),
+        outgoing: Some(stream),
+        rate: None,
+        mos: Some(4.4),
+        grade: Some(doctor::Grade::Excellent),
+    }
+}

@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use twocan_control::{
-    Doctor, Handle, Lookup, LookupRequest, Passphrase, RelayStatus, Report, SetAvailability, SetRelay, Status,
+    Doctor, Handle, Lookup, LookupRequest, Passphrase, Preflight, RelayStatus, Report, SetAvailability, SetRelay, Status,
 };
 
-use super::extract::{Answer, Body, Done, Json};
+use super::extract::{Answer, Body, Done, Friend, Json};
 use super::routes::Shared;
 
 /// How the node is. Answers while it is locked, too.
@@ -98,6 +98,21 @@ pub(super) async fn set_relay<H: Handle>(
 )]
 pub(super) async fn doctor<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Json<Doctor>> {
     Ok(Json(shared.handle.doctor().await?))
+}
+
+/// Tries the media path to a friend without a call, and predicts how one would sound.
+#[utoipa::path(
+    post,
+    path = "/v1/friends/{friend}/preflight",
+    tag = "node",
+    params(("friend" = String, Path, description = "Name, id, beginning of an id, or address.")),
+    responses((status = 200, body = Preflight, description = "Done."))
+)]
+pub(super) async fn preflight<H: Handle>(
+    State(shared): State<Shared<H>>,
+    Friend(friend): Friend,
+) -> Answer<Json<Preflight>> {
+    Ok(Json(shared.handle.preflight(&friend).await?))
 }
 
 /// A redacted report for a bug report.

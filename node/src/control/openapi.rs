@@ -25,6 +25,7 @@ use super::{calls, events, friends, identity, media, node, routes};
         node::relay,
         node::set_relay,
         node::doctor,
+        node::preflight,
         node::report,
         node::shutdown,
         identity::identity,

@@ -75,6 +75,7 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/unlock", post(node::unlock::<H>))
         .route("/v1/lookup", post(node::lookup::<H>))
         .route("/v1/doctor", get(node::doctor::<H>))
+        .route("/v1/friends/{friend}/preflight", post(node::preflight::<H>))
         .route("/v1/identity/backup", post(identity::backup::<H>))
         .route("/v1/identity/passphrase", put(identity::set_passphrase::<H>))
         .route_layer(middleware::from_fn_with_state(shared.limits.slow, deadline));

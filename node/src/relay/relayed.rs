@@ -433,3 +433,15 @@ async fn read(inner: &Inner, socket: &UdpSocket) {
         }
     }
 }
+/// How long it takes to reach a relay over TLS 1.3, from nothing to the end of the handshake.
+///
+/// # Errors
+/// Why it cannot be reached, in the system's or the library's words.
+pub async fn tls_answers(server: SocketAddr, proxy: Option<&Proxy>, certificate: [u8; 32]) -> std::io::Result<Duration> {
+    let begin = Instant::now();
+    let stream = connect::connect(server, proxy, certificate).await.map_err(std::io::Error::other)?;
+    let took = begin.elapsed();
+    drop(stream);
+    Ok(took)
+}
+

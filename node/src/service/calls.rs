@@ -211,7 +211,7 @@ impl Service {
         seat.peer = Some((number, peer.handle));
     }
 
-    fn is_on_this_machine(&self, friend: &RootPublic) -> bool {
+    pub(super) fn is_on_this_machine(&self, friend: &RootPublic) -> bool {
         let view = self.sessions.get(friend).and_then(|linked| linked.view.as_ref());
         view.is_some_and(|view| view.path == api::LinkPath::Loopback)
     }
@@ -510,12 +510,12 @@ fn offer_kind(kind: call::OfferKind) -> engine::OfferKind {
     }
 }
 
-fn lines(candidates: Vec<Candidate>) -> Vec<String> {
+pub(super) fn lines(candidates: Vec<Candidate>) -> Vec<String> {
     candidates.into_iter().map(|candidate| candidate.0.into_string()).collect()
 }
 
 /// A description of the friend, for the engine.
-fn description_out(description: Description, candidates: Vec<Candidate>) -> engine::Description {
+pub(super) fn description_out(description: Description, candidates: Vec<Candidate>) -> engine::Description {
     engine::Description {
         kind: match description.kind {
             DescriptionKind::Answer => engine::DescriptionKind::Answer,
@@ -529,7 +529,7 @@ fn description_out(description: Description, candidates: Vec<Candidate>) -> engi
 }
 
 /// A description of our own, for the friend.
-fn description_in(description: engine::Description) -> Option<(Description, Vec<Candidate>)> {
+pub(super) fn description_in(description: engine::Description) -> Option<(Description, Vec<Candidate>)> {
     let candidates = description.candidates.into_iter().filter_map(Candidate::new).collect();
     let description = Description {
         kind: match description.kind {

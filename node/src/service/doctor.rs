@@ -5,6 +5,7 @@
 
 mod checks;
 mod facts;
+mod probe;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -16,26 +17,31 @@ use twocan_control::{Doctor, Report, doctor::Reachability};
 
 use super::Service;
 use crate::portmap::{Place, Side};
+use crate::relay::Proxy;
 use crate::swarm;
 pub(super) use facts::Carried;
-use facts::{Facts, OwnPorts};
+use facts::{Facts, OwnPorts, RelayFact, Seen, Serving};
+pub(super) use probe::Target;
 
 /// What is asked outside of the service, because it takes its time.
 pub(super) struct Examination {
     swarm: swarm::Handle,
+    targets: Vec<Target>,
+    proxy: Option<Proxy>,
 }
 
 /// What was answered.
 pub(super) struct Answers {
     observed: Vec<(String, SocketAddr)>,
+    relays: Vec<RelayFact>,
 }
 
 impl Examination {
     /// Asks those who can be asked.
     pub(super) async fn ask(self) -> Answers {
-        let observed = self.swarm.observed().await;
+        let (observed, relays) = futures::join!(self.swarm.observed(), probe::ask(self.targets, self.proxy));
         let observed = observed.into_iter().filter_map(|seen| Some((seen.observer, quic(&seen.address)?))).collect();
-        Answers { observed }
+        Answers { observed, relays }
     }
 }
 
@@ -55,12 +61,16 @@ fn ip(address: &str) -> Option<IpAddr> {
 impl Service {
     /// What is to be asked before [`Service::concluded`].
     pub(super) fn examination(&self) -> Examination {
-        Examination { swarm: self.swarm.clone() }
+        Examination {
+            swarm: self.swarm.clone(),
+            targets: self.relay_targets(),
+            proxy: crate::runtime::proxy(&self.config),
+        }
     }
 
     /// The report.
     pub(super) fn concluded(&self, answers: Answers) -> Doctor {
-        verdict::examine(&Facts { observed: answers.observed, ..self.facts() })
+        verdict::examine(&Facts { observed: answers.observed, relays: answers.relays, ..self.facts() })
     }
 
     /// How others can reach this node, for the status.
@@ -85,6 +95,7 @@ impl Service {
             self.listen.iter().find_map(find).unwrap_or(0)
         };
         let dht = self.swarm.dht();
+        let seen = self.engine.reflexive().borrow().clone();
         let reachability = self.swarm.reachability().borrow().clone();
         let confirmed = reachability.public.iter().filter(|_| reachability.tested).filter_map(|address| ip(address));
         let health = *self.rendezvous.status().borrow();
@@ -93,6 +104,9 @@ impl Service {
         Facts {
             loopback: !self.listen.is_empty() && !self.listen.iter().any(listen_outside),
             ports: OwnPorts { quic: port("/udp/"), tcp: port("/tcp/"), media: self.engine.port() },
+            seen: seen.iter().map(|seen| Seen { server: seen.server, mapped: seen.mapped }).collect(),
+            udp_passes: self.engine.udp_passes(),
+            serving: Serving { on: self.relays_now(), tls_port: self.relays.own.tls_port() },
             confirmed: confirmed.collect(),
             tested: reachability.tested,
             circuits: self.swarm.relayed().borrow().len(),

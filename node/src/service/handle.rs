@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::stream::BoxStream;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use twocan_control::doctor::Reachability;
+use twocan_control::doctor::{Preflight, Reachability};
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
     Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
@@ -363,6 +363,12 @@ impl twocan_control::Handle for Handle {
             tokio::time::sleep(CLOCK_LOOK).await;
         }
         self.run(move |service| Ok(service.concluded(answers))).await
+    }
+
+    async fn preflight(&self, friend: &str) -> Result<Preflight> {
+        let whom = friend.to_owned();
+        let asked = self.run(move |service| service.preflight(&whom)).await?;
+        Ok(asked.result().await)
     }
 
     async fn report(&self) -> Result<Report> {

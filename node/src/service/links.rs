@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_protocol::handshake::Purpose;
 use twocan_protocol::identity::{PeerId, RootPublic};
 use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
-use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, Reply};
+use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, PreflightMessage, Reply};
 use twocan_protocol::{call, friend};
 
 use super::view::{LinkView, path, transport};
@@ -51,6 +51,10 @@ pub(super) enum Note {
     HiddenMoved(Vec<String>),
     /// The hidden swarm wants to know relays.
     HiddenNeedsRelays,
+    /// A preflight's task says something to the friend.
+    PreflightSays(RootPublic, PreflightMessage),
+    /// A preflight's task has ended.
+    PreflightOver(CallId),
     /// DHT nodes to be remembered.
     DhtPeers(Vec<String>),
 }
@@ -186,6 +190,8 @@ impl Service {
             Note::Hidden(event) => self.hidden_event(event),
             Note::HiddenMoved(relayed) => self.hidden_moved(relayed),
             Note::HiddenNeedsRelays => self.offer_relays_to_hidden(),
+            Note::PreflightSays(root, message) => self.preflight_says(root, message),
+            Note::PreflightOver(id) => self.preflight_over(id),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
     }
@@ -299,6 +305,7 @@ impl Service {
             }
             Message::Whereabouts(told) => self.told_whereabouts(root, &told),
             Message::Relay(message) => self.relay_received(root, message),
+            Message::Preflight(message) => self.preflight_received(root, message),
             Message::Clock(message) => {
                 if self.book.is_friend(&root) {
                     self.clock_message(root, message);

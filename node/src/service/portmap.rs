@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use super::Service;
+use crate::calls::Engine;
 use crate::portmap::{Family, Mapped, Portmap, Purpose, Want};
 use crate::swarm;
 
-/// Tells the swarm where the router takes packets for it, now and as it changes. Ends with the mapper.
-pub(super) fn follow(portmap: &Portmap, swarm: swarm::Handle) {
+/// Tells swarm and calls where the router takes packets for them, now and as it changes. Ends with the mapper.
+pub(super) fn follow(portmap: &Portmap, swarm: swarm::Handle, engine: Engine) {
     if !portmap.is_on() {
         return;
     }
@@ -15,7 +16,10 @@ pub(super) fn follow(portmap: &Portmap, swarm: swarm::Handle) {
     tokio::spawn(async move {
         let mut told = Vec::new();
         while view.changed().await.is_ok() {
-            let addresses: Vec<String> = view.borrow_and_update().public().filter_map(multiaddr).collect();
+            let now = view.borrow_and_update().clone();
+            let media = now.public().filter(|mapped| mapped.want.purpose == Purpose::Media);
+            engine.set_mapped(media.map(|mapped| mapped.external).collect());
+            let addresses: Vec<String> = now.public().filter_map(multiaddr).collect();
             if addresses != told {
                 told.clone_from(&addresses);
                 swarm.add_external(addresses).await;

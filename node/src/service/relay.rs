@@ -394,21 +394,32 @@ impl Service {
         }
     }
 
+    /// The partner's halves of the credentials that a call took.
+    pub(super) fn relays_to_bring(&self, call: CallId, friend: &RootPublic) -> Vec<CallRelay> {
+        let now = Instant::now();
+        let taken = self.relays.calls.get(&call).map_or(&[][..], |of| of.taken.as_slice());
+        // A relay of the partner's own is known there, and needs no second credential.
+        let live = taken.iter().filter(|taken| taken.expires > now && taken.owner != Some(*friend) && !self.book.hides(friend));
+        live.map(|taken| {
+            let left = taken.expires.saturating_duration_since(now).as_secs();
+            CallRelay { lifetime: u32::try_from(left).unwrap_or(u32::MAX), ..taken.partner.clone() }
+        })
+        .collect()
+    }
+
+    /// What a partner brought, as far as it may be used: who hides an address goes through friends' relays only.
+    pub(super) fn relays_brought(&self, friend: &RootPublic, relays: Vec<CallRelay>) -> Vec<Access> {
+        let own = &self.relays.own;
+        let usable = relays.into_iter().filter(|_| !self.book.hides(friend));
+        usable.map(|relay| access_of(own, relay)).collect()
+    }
+
     /// Tells the partner of a call its halves of the credentials. Goes right behind an invite or offer, and right before
     /// an answer, so that they are there when candidates are gathered.
     pub(super) fn tell_relays(&mut self, friend: RootPublic, call: CallId, participant: u16) {
-        let hidden = self.book.hides(&friend);
         let Some(of) = self.relays.calls.get_mut(&call) else { return };
         of.participant = Some(participant);
-        let now = Instant::now();
-        // A relay of the partner's own is known there, and needs no second credential.
-        let live = of.taken.iter().filter(|taken| taken.expires > now && taken.owner != Some(friend) && !hidden);
-        let relays: Vec<CallRelay> = live
-            .map(|taken| {
-                let left = taken.expires.saturating_duration_since(now).as_secs();
-                CallRelay { lifetime: u32::try_from(left).unwrap_or(u32::MAX), ..taken.partner.clone() }
-            })
-            .collect();
+        let relays = self.relays_to_bring(call, &friend);
         if relays.is_empty() {
             return;
         }

@@ -70,9 +70,10 @@ pub(super) struct Facts {
     pub(super) local4: Option<Ipv4Addr>,
     pub(super) local6: Option<Ipv6Addr>,
     pub(super) ports: OwnPorts,
-    /// What STUN servers answered to our media port, and how many were asked.
+    /// What STUN servers answered to our media port.
     pub(super) seen: Vec<Seen>,
-    pub(super) asked: usize,
+    /// Whether any of those that were asked answered; nothing while nobody was asked to the end.
+    pub(super) udp_passes: Option<bool>,
     /// As whom other nodes see the QUIC port: their network, and our address.
     pub(super) observed: Vec<(String, SocketAddr)>,
     /// Addresses of ours (IP) that others have tried and reached.

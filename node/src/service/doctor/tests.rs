@@ -93,18 +93,18 @@ fn servers_of_the_own_network_say_nothing_about_the_nat() {
 
 #[test]
 fn silence_over_udp_where_tcp_answers_is_udp_blocked() {
-    let blocked = Facts { relays: vec![relay(Some(None), Some(Some(52.0)))], asked: 2, ..home() };
+    let blocked = Facts { relays: vec![relay(Some(None), Some(Some(52.0)))], udp_passes: Some(false), ..home() };
     let doctor = examine(&blocked);
     assert_eq!((doctor.nat.kind, doctor.nat.udp), (NatKind::UdpBlocked, Some(false)));
     assert!(doctor.summary.contains("over TLS"), "{}", doctor.summary);
     assert!(line(&doctor, "NAT").ok, "nothing to do: the relay answers");
-    let without = Facts { relays: Vec::new(), asked: 2, ..home() };
+    let without = Facts { relays: Vec::new(), udp_passes: Some(false), ..home() };
     let without = Facts { carried: super::Carried { quic: 0, tcp: 3 }, ..without };
     let doctor = examine(&without);
     assert_eq!(doctor.nat.kind, NatKind::UdpBlocked);
     assert!(doctor.summary.contains("hardly work"), "{}", doctor.summary);
     assert!(line(&doctor, "NAT").advice.as_ref().unwrap().contains("tls_port = 443"));
-    let nobody = Facts { asked: 2, ..home() };
+    let nobody = Facts { udp_passes: Some(false), ..home() };
     assert_eq!(examine(&nobody).nat.kind, NatKind::Nat, "without any answer at all nothing is claimed");
 }
 

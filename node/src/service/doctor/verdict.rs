@@ -120,7 +120,7 @@ fn udp_blocked(facts: &Facts) -> bool {
     }
     let silent_relay = facts.relays.iter().any(|relay| relay.udp.is_some());
     let by_tcp = facts.carried.tcp > 0 || facts.relays.iter().any(|relay| relay.tls.flatten().is_some());
-    by_tcp && (facts.asked > 0 || silent_relay || facts.carried.tcp > 1)
+    by_tcp && (facts.udp_passes == Some(false) || silent_relay || facts.carried.tcp > 1)
 }
 
 /// The address that stands for a second NAT, if there is one.

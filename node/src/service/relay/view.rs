@@ -3,6 +3,7 @@
 use twocan_control as api;
 
 use super::super::Service;
+use super::super::doctor::Target;
 use crate::relay::{Policy, UsedBy};
 
 fn policy_out(policy: Policy) -> api::RelayPolicy {
@@ -70,6 +71,24 @@ impl Service {
             refused: status.unauthorized,
             over_quota: status.over_quota,
         }
+    }
+
+    /// Friends' relays, for the doctor to ask.
+    pub(in crate::service) fn relay_targets(&self) -> Vec<Target> {
+        let useful = self.relays.remote.iter().filter(|(_, remote)| remote.is_useful());
+        useful
+            .map(|(root, remote)| Target {
+                friend: self.book.name_of(root),
+                udp: self.relays.own.usable(remote.offer.udp.as_slice()),
+                tls: self.relays.own.usable(remote.offer.tls.as_slice()),
+                certificate: remote.offer.certificate,
+            })
+            .collect()
+    }
+
+    /// Whether this node relays at present.
+    pub(in crate::service) fn relays_now(&self) -> bool {
+        self.relays.own.serving
     }
 
     fn relays_for_me(&self) -> Vec<api::FriendRelay> {
