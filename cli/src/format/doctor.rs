@@ -32,10 +32,13 @@ pub fn preflight(preflight: &Preflight, style: Style) -> String {
     };
     line("score", preflight.mos.map(|mos| format!("{mos:.1} of 4.5 (predicted mean opinion score, E-model)")));
     let path = preflight.path.map(super::friend::path);
-    line("path", path.map(|path| match &preflight.candidates {
-        Some(kinds) => format!("{path} ({})", clean_line(kinds)),
-        None => path.to_owned(),
-    }));
+    line(
+        "path",
+        path.map(|path| match &preflight.candidates {
+            Some(kinds) => format!("{path} ({})", clean_line(kinds)),
+            None => path.to_owned(),
+        }),
+    );
     line("set up in", preflight.setup_ms.map(|ms| format!("{ms:.0} ms")));
     line("round trip", preflight.rtt_ms.map(|ms| format!("{ms:.1} ms")));
     let stream = |stream: PreflightStream| {
@@ -64,7 +67,8 @@ mod tests {
         };
         let checks = vec![Check { advice: None, ..check("disk", true) }, check("DHT", false), check("port", true)];
         let text = doctor(&Doctor { summary: "One thing".into(), checks, ..Doctor::default() }, Style::default());
-        let lines = "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
+        let lines =
+            "One thing\nFAIL DHT: no peer\n     add one\nhint port: no peer\n     add one\nok   disk: no peer\n";
         assert_eq!(text, lines);
     }
 
@@ -72,7 +76,10 @@ mod tests {
     fn a_trial_is_a_sentence_and_its_numbers() {
         let text = preflight(&sample_preflight(&sample_friend("Bob")), Style::default());
         assert!(text.starts_with("A call to Bob would be excellent"), "{text}");
-        assert!(text.contains("score      4.4 of 4.5") && text.contains("to me      150 packets, 0.0 % lost"), "{text}");
+        assert!(
+            text.contains("score      4.4 of 4.5") && text.contains("to me      150 packets, 0.0 % lost"),
+            "{text}"
+        );
     }
 
     #[test]

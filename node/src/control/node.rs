@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use twocan_control::{
-    Doctor, Handle, Lookup, LookupRequest, Passphrase, Preflight, RelayStatus, Report, SetAvailability, SetRelay, Status,
+    Doctor, Handle, Lookup, LookupRequest, Passphrase, Preflight, RelayStatus, Report, SetAvailability, SetRelay,
+    Status,
 };
 
 use super::extract::{Answer, Body, Done, Friend, Json};

@@ -437,11 +437,14 @@ async fn read(inner: &Inner, socket: &UdpSocket) {
 ///
 /// # Errors
 /// Why it cannot be reached, in the system's or the library's words.
-pub async fn tls_answers(server: SocketAddr, proxy: Option<&Proxy>, certificate: [u8; 32]) -> std::io::Result<Duration> {
+pub async fn tls_answers(
+    server: SocketAddr,
+    proxy: Option<&Proxy>,
+    certificate: [u8; 32],
+) -> std::io::Result<Duration> {
     let begin = Instant::now();
     let stream = connect::connect(server, proxy, certificate).await.map_err(std::io::Error::other)?;
     let took = begin.elapsed();
     drop(stream);
     Ok(took)
 }
-

@@ -283,7 +283,8 @@ fn measured(root: &RootPublic, name: &str, found: &Found) -> Preflight {
         Some((LinkPath::Direct, _)) | None => "directly",
     };
     let loss = directions.iter().map(score::Counted::loss).fold(0.0, f64::max);
-    let lost = if loss > 0.0 { format!("{:.1} % of the packets lost", loss * 100.0) } else { "nothing lost".to_owned() };
+    let lost =
+        if loss > 0.0 { format!("{:.1} % of the packets lost", loss * 100.0) } else { "nothing lost".to_owned() };
     let round = found.rtt.map(|rtt| format!(", {:.0} ms round trip", ms(rtt))).unwrap_or_default();
     let summary = match arrived {
         true => format!("A call to {name} would be {}: {way}{round}, {lost}.", score::word(grade)),

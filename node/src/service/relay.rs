@@ -399,7 +399,9 @@ impl Service {
         let now = Instant::now();
         let taken = self.relays.calls.get(&call).map_or(&[][..], |of| of.taken.as_slice());
         // A relay of the partner's own is known there, and needs no second credential.
-        let live = taken.iter().filter(|taken| taken.expires > now && taken.owner != Some(*friend) && !self.book.hides(friend));
+        let live = taken
+            .iter()
+            .filter(|taken| taken.expires > now && taken.owner != Some(*friend) && !self.book.hides(friend));
         live.map(|taken| {
             let left = taken.expires.saturating_duration_since(now).as_secs();
             CallRelay { lifetime: u32::try_from(left).unwrap_or(u32::MAX), ..taken.partner.clone() }

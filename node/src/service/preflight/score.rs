@@ -91,11 +91,7 @@ impl Counter {
 pub(super) fn mos(rtt: Option<Duration>, directions: &[Counted]) -> f64 {
     let way = rtt.unwrap_or_default().as_secs_f64() * 500.0;
     let worst = directions.iter().map(|counted| rating(way, counted)).fold(BEST, f64::min);
-    let score = if worst <= 0.0 {
-        1.0
-    } else {
-        1.0 + 0.035 * worst + 7e-6 * worst * (worst - 60.0) * (100.0 - worst)
-    };
+    let score = if worst <= 0.0 { 1.0 } else { 1.0 + 0.035 * worst + 7e-6 * worst * (worst - 60.0) * (100.0 - worst) };
     (score.clamp(1.0, 4.5) * 10.0).round() / 10.0
 }
 
@@ -165,7 +161,11 @@ mod tests {
         let mut counter = Counter::default();
         for (sequence, late_ms) in [(65_530, 0), (65_531, 0), (65_533, 4), (65_532, 0), (65_537, 0)] {
             let step = u64::from(sequence - 65_530);
-            counter.packet(sequence, u32::try_from(step).unwrap() * 960, 1_000_000_000 + (step * 20 + late_ms) * 1_000_000);
+            counter.packet(
+                sequence,
+                u32::try_from(step).unwrap() * 960,
+                1_000_000_000 + (step * 20 + late_ms) * 1_000_000,
+            );
         }
         let counted = counter.counted();
         assert_eq!((counted.packets, counted.lost), (5, 3));
