@@ -9,7 +9,7 @@ mod find;
 mod plan;
 mod publish;
 
-pub use find::{Found, HEDGE, Judge, LINGER, Place, Report, Search, SearchEvent, Target, Verdict, places};
+pub use find::{Found, Hunt, Judge, Order, Place, Report, Search, SearchEvent, Target, Verdict, places};
 pub use plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

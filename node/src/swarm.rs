@@ -40,6 +40,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use limits::RangeLimiter;
 pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
 pub use transport::QUIC_KEEP_ALIVE;

@@ -10,6 +10,7 @@ mod node;
 mod seat;
 #[cfg(target_os = "linux")]
 pub mod spy;
+pub mod sim;
 mod world;
 
 pub use attacker::{Attacker, Recorder, garbage, say};

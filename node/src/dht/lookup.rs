@@ -7,6 +7,7 @@
 //!   nodes it runs and however near to the key their ids were made. What is beyond is asked only where there are too few
 //!   others, as in a small network.
 //! - A node that is silent for long keeps no other from being asked, and does not keep a lookup from ending.
+//! - A node that names others of whom most are not there is not believed: what only such nodes named is not asked any more.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,6 +28,10 @@ pub const PER_RANGE: usize = 1;
 const SILENT: Duration = Duration::from_millis(400);
 /// Nodes that may be silent at a time before the lookup waits for them.
 const MAX_SILENT: usize = 16;
+/// So many of the nodes that one node named are asked in vain before it is not believed any more.
+const MAX_IN_VAIN: usize = 3;
+/// Nodes that are remembered to have named one node.
+const MAX_NAMERS: usize = 8;
 /// Requests of one lookup; an honest network of a million nodes takes about 60.
 const MAX_ASKED: usize = 120;
 /// Nodes that one lookup remembers: what the most answers can name, and no more.
@@ -76,6 +81,20 @@ struct Entry<P> {
     state: State,
     /// The paths on which it was named, one bit each.
     paths: u8,
+    /// Who named it, by the order of answers, [`MAX_NAMERS`] at most; nobody did if it was known.
+    named_by: Vec<usize>,
+}
+
+/// What is to be known of all nodes before one is chosen.
+struct Survey {
+    /// Nodes that answered or are about to, as far as their networks have places.
+    counted: Vec<Distance>,
+    /// Places that are taken.
+    taken: HashMap<SourceRange, usize>,
+    /// Who is not believed, by the order of answers.
+    liars: Vec<usize>,
+    /// Nodes that are silent.
+    silent: usize,
 }
 
 /// A running lookup. `P` names a node.
@@ -106,7 +125,7 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
         let mut seeds: Vec<Node<P>> = seeds.into_iter().collect();
         seeds.sort_by_key(|seed| seed.key.distance(&target));
         for (index, seed) in seeds.into_iter().take(K).enumerate() {
-            lookup.hear(seed, 1 << (index % PATHS));
+            lookup.hear(seed, 1 << (index % PATHS), None);
         }
         lookup
     }
@@ -126,12 +145,9 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
         let silent_after = self.silent_after();
         let is_waiting =
             |state: State| matches!(state, State::Asked { at, .. } if now.saturating_duration_since(at) < silent_after);
-        let silent = self
-            .entries
-            .values()
-            .filter(|entry| matches!(entry.state, State::Asked { .. }) && !is_waiting(entry.state))
-            .count();
-        let mut waiting = false;
+        let survey = self.survey(&is_waiting);
+        let may_ask = survey.silent < MAX_SILENT && self.asked < MAX_ASKED;
+        let (mut waiting, mut over) = (false, 0);
         for path in 0..PATHS {
             let under_way = self
                 .entries
@@ -139,17 +155,25 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
                 .filter(|entry| matches!(entry.state, State::Asked { by, .. } if by == path) && is_waiting(entry.state))
                 .count();
             waiting |= under_way > 0;
-            if under_way >= ALPHA || silent >= MAX_SILENT || self.asked >= MAX_ASKED {
+            if under_way >= ALPHA || !may_ask {
                 continue;
             }
-            if let Some(distance) = self.choose(path, &is_waiting)
-                && let Some(entry) = self.entries.get_mut(&distance)
-            {
-                entry.state = State::Asked { at: now, by: path };
-                self.asked += 1;
-                return Step::Ask(entry.node.peer.clone());
+            match self.choose(path, &survey) {
+                Some(distance) => {
+                    if let Some(entry) = self.entries.get_mut(&distance) {
+                        entry.state = State::Asked { at: now, by: path };
+                        self.asked += 1;
+                        return Step::Ask(entry.node.peer.clone());
+                    }
+                }
+                None => over += usize::from(under_way == 0),
             }
         }
+        // One path that is led on by liars does not hold up what the others have come to.
+        if self.patience == Patience::None && over + 1 >= PATHS && survey.counted.len() >= K {
+            return Step::Done;
+        }
+        let silent = survey.silent;
         if waiting || silent > 0 && (self.patience == Patience::Full || silent >= MAX_SILENT) {
             let due = self.entries.values().filter_map(|entry| match entry.state {
                 State::Asked { at, .. } if is_waiting(entry.state) => Some(at + silent_after),
@@ -172,13 +196,14 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
         let State::Asked { by, .. } = entry.state else { return };
         entry.state = State::Answered;
         entry.node.range = range;
+        let me = self.answered;
         self.answered += 1;
         self.first.get_or_insert(now.saturating_duration_since(self.started));
         // Paths that have nothing yet take their share of what the first answers say.
         let mut bare: Vec<usize> = (0..PATHS).filter(|path| self.is_bare(*path)).collect();
         bare.insert(0, by);
         for (index, node) in closer.into_iter().take(K).enumerate() {
-            self.hear(node, 1 << bare[index % bare.len()]);
+            self.hear(node, 1 << bare[index % bare.len()], Some(me));
         }
     }
 
@@ -213,33 +238,55 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
         self.entries.values().all(|entry| entry.paths & (1 << path) == 0)
     }
 
-    fn hear(&mut self, node: Node<P>, paths: u8) {
+    fn hear(&mut self, node: Node<P>, paths: u8, named_by: Option<usize>) {
         let distance = node.key.distance(&self.target);
         if let Some(entry) = self.entries.get_mut(&distance) {
             entry.paths |= paths;
+            if entry.named_by.len() < MAX_NAMERS && !entry.named_by.is_empty() {
+                entry.named_by.extend(named_by);
+            }
         } else if self.entries.len() < MAX_KNOWN && !self.places.contains_key(&node.peer) {
             self.places.insert(node.peer.clone(), distance);
-            self.entries.insert(distance, Entry { node, state: State::Heard, paths });
+            self.entries
+                .insert(distance, Entry { node, state: State::Heard, paths, named_by: named_by.into_iter().collect() });
         }
+    }
+
+    fn survey(&self, is_waiting: &impl Fn(State) -> bool) -> Survey {
+        let mut survey = Survey { counted: Vec::new(), taken: HashMap::new(), liars: Vec::new(), silent: 0 };
+        // Of what each node named: how many answered, and how many did not.
+        let mut fruits: Vec<(usize, usize)> = vec![(0, 0); self.answered];
+        for (distance, entry) in &self.entries {
+            let answered = entry.state == State::Answered;
+            let waiting = is_waiting(entry.state);
+            survey.silent += usize::from(matches!(entry.state, State::Asked { .. }) && !waiting);
+            // Whoever has answered or is being asked, on any path, takes its network's place.
+            if (answered || waiting) && take(&mut survey.taken, entry.node.range) {
+                survey.counted.push(*distance);
+            }
+            for by in &entry.named_by {
+                if let Some(fruit) = fruits.get_mut(*by) {
+                    fruit.0 += usize::from(answered);
+                    fruit.1 += usize::from(!answered && !waiting && entry.state != State::Heard);
+                }
+            }
+        }
+        let lies = |(good, vain): &(usize, usize)| *vain >= MAX_IN_VAIN && vain > good;
+        survey.liars = (0..fruits.len()).filter(|index| lies(&fruits[*index])).collect();
+        survey
     }
 
     /// The node that a path asks next: the nearest one not asked yet, unless [`K`] nearer ones have answered or are
     /// about to.
-    fn choose(&self, path: usize, is_waiting: &impl Fn(State) -> bool) -> Option<Distance> {
-        // Whoever has answered or is being asked, on any path, takes its network's place.
-        let mut taken: HashMap<SourceRange, usize> = HashMap::new();
-        let mut counted: Vec<Distance> = Vec::new();
-        for (distance, entry) in &self.entries {
-            if (entry.state == State::Answered || is_waiting(entry.state)) && take(&mut taken, entry.node.range) {
-                counted.push(*distance);
-            }
-        }
+    fn choose(&self, path: usize, survey: &Survey) -> Option<Distance> {
         let (mut near, mut beyond) = (0, None);
         for (distance, entry) in self.entries.iter().filter(|(_, entry)| entry.paths & (1 << path) != 0) {
             match entry.state {
-                State::Heard if has_room(&taken, entry.node.range) => return Some(*distance),
+                State::Heard
+                    if !entry.named_by.is_empty() && entry.named_by.iter().all(|by| survey.liars.contains(by)) => {}
+                State::Heard if has_room(&survey.taken, entry.node.range) => return Some(*distance),
                 State::Heard => beyond = beyond.or(Some(*distance)),
-                State::Answered | State::Asked { .. } if counted.binary_search(distance).is_ok() => near += 1,
+                State::Answered | State::Asked { .. } if survey.counted.binary_search(distance).is_ok() => near += 1,
                 _ => {}
             }
             if near >= K {
@@ -273,12 +320,14 @@ mod tests {
         nodes: Vec<Node<u32>>,
         dead: Vec<u32>,
         liars: Vec<u32>,
+        /// What liars name: one another, unless something else is said.
+        named_by_liars: Vec<u32>,
     }
 
     impl Net {
         fn new(count: u32) -> Self {
             let nodes = (0..count).map(|n| node(n, Key::of(&n.to_be_bytes()), n)).collect();
-            Self { nodes, dead: Vec::new(), liars: Vec::new() }
+            Self { nodes, dead: Vec::new(), liars: Vec::new(), named_by_liars: Vec::new() }
         }
 
         fn nearest(&self, target: &Key, among: impl Fn(u32) -> bool) -> Vec<Node<u32>> {
@@ -321,7 +370,10 @@ mod tests {
                             continue;
                         }
                         let liar = self.liars.contains(&peer);
-                        let closer = self.nearest(lookup.target(), |n| n != peer && (!liar || self.liars.contains(&n)));
+                        let lies = if self.named_by_liars.is_empty() { &self.liars } else { &self.named_by_liars };
+                        let closer = self.nearest(lookup.target(), |n| {
+                            n != peer && if liar { lies.contains(&n) } else { !self.named_by_liars.contains(&n) }
+                        });
                         lookup.answered(&peer, self.nodes[peer as usize].range, closer, now);
                     }
                 }
@@ -383,6 +435,27 @@ mod tests {
         let found = lookup.closest();
         assert_eq!(found.iter().filter(|peer| **peer >= 200).count(), 1);
         assert_eq!(found[1..19], honest[..18]);
+    }
+
+    #[test]
+    fn who_names_nodes_that_are_not_there_is_not_believed_for_long() {
+        let mut net = Net::new(300);
+        net.liars = (0..300).filter(|n| n % 20 == 0).collect();
+        for n in 0..80 {
+            let mut near = *target().as_bytes();
+            near[31] ^= n;
+            net.nodes.push(node(300 + u32::from(n), Key::from_bytes(near), 80_000 + u32::from(n)));
+            net.dead.push(300 + u32::from(n));
+        }
+        // What the liars name: those that are not there.
+        net.named_by_liars = (300..380).collect();
+        let honest = |n: u32| n < 300;
+        let expected = names(&net.nearest(&target(), honest));
+        let start = Instant::now();
+        let mut lookup = Lookup::new(target(), Patience::None, net.nodes[..20].to_vec(), start);
+        assert!(net.run(&mut lookup, start) < Duration::from_millis(3500));
+        assert_eq!(lookup.closest(), expected);
+        assert!(lookup.counts().0 < 80, "{:?}", lookup.counts());
     }
 
     #[test]

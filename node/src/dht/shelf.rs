@@ -226,7 +226,10 @@ mod tests {
             let _ = shelf.admit(key(*n), (), 1, range((index % 8) as u8), None, now);
         }
         assert_eq!(shelf.len(), 64);
-        assert!(honest.iter().all(|n| shelf.get(&key(*n)).is_some()), "eight networks, each with its share of the rest");
+        assert!(
+            honest.iter().all(|n| shelf.get(&key(*n)).is_some()),
+            "eight networks, each with its share of the rest"
+        );
         shelf.admit(key(2000), (), 1, range(200), None, now).unwrap();
         assert_eq!(shelf.len(), 64);
         let refused = by_distance[500];

@@ -1,24 +1,28 @@
 //! Looking for somebody.
 //!
 //! Places are looked into one after the other, likeliest first (the contact slots of one day together), and the next is
-//! begun when one turns out empty or takes long. [`places`] says which, [`look`] looks into one, [`judge`] says what its
-//! copies are worth. Every copy is verified and opened; the newest counts. The first valid copy is reported at once, a newer one
+//! begun when one turns out empty or takes long. [`places`] says which, [`judge`] what the copies are worth, [`hunt`] how
+//! it goes on; this drives them over the swarm. Every copy is verified and opened; the newest counts. The first valid copy is reported at once, a newer one
 //! when it comes, and the search ends when it is good enough: some copies agree, or little time has passed since the
 //! first. Nodes that gave an older copy are sent the newest.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
+mod hunt;
 mod judge;
-mod look;
 mod places;
 
+pub use hunt::{Hunt, Order};
 pub use judge::{Judge, Verdict};
 pub use places::{Place, places};
 
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
-    time::timeout,
+    task::{AbortHandle, JoinHandle, JoinSet},
+    time::{sleep_until, timeout},
 };
 use twocan_protocol::{
     address::Address,
@@ -27,13 +31,8 @@ use twocan_protocol::{
 };
 
 use super::unix_ms;
-use crate::swarm::{Handle, QueryId};
-use look::{News, look};
+use crate::swarm::{Get, GetEvent, GetReport, Handle, QueryId};
 
-/// The next places are looked into after this time, even if those before have not ended.
-pub const HEDGE: Duration = Duration::from_millis(400);
-/// After the first valid copy, a newer one may come this long.
-pub const LINGER: Duration = Duration::from_millis(250);
 /// A search ends by then.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Newer and newer copies come at most this often.
@@ -154,26 +153,14 @@ pub(super) fn start(swarm: Handle, target: Target) -> Search {
     Search { events: receiver, task, found: false }
 }
 
-/// The places that are looked into at present, and those that wait.
-struct Tour {
-    waiting: std::vec::IntoIter<Vec<Place>>,
-    looking: JoinSet<()>,
-    open: u32,
+/// A lookup under way.
+struct Lookup {
+    query: QueryId,
+    begun: Instant,
+    task: AbortHandle,
 }
 
-impl Tour {
-    /// Begins to look into the next places; `false` if there are none.
-    fn go_on(&mut self, swarm: &Handle, news: &mpsc::Sender<News>, started: Instant, report: &mut Report) -> bool {
-        let Some(together) = self.waiting.next() else { return false };
-        for place in together {
-            report.queries += 1;
-            self.open += 1;
-            self.looking.spawn(look(swarm.clone(), place, news.clone(), started));
-        }
-        true
-    }
-}
-
+/// Does what the [`Hunt`] wants done, and tells it what comes of it.
 async fn run(
     swarm: &Handle,
     target: &Target,
@@ -181,42 +168,79 @@ async fn run(
     report: &mut Report,
     started: Instant,
 ) {
-    let mut tour = Tour { waiting: places(target, unix_ms()).into_iter(), looking: JoinSet::new(), open: 0 };
     let (news, mut inbox) = mpsc::channel(EVENTS);
-    let mut newest: Option<u64> = None;
-    // Set when a place was found good: others that are being looked into may still have something newer.
-    let mut closing: Option<Instant> = None;
+    let mut hunt = Hunt::new(target, Instant::now(), unix_ms());
+    let mut lookups: HashMap<usize, Lookup> = HashMap::new();
+    let mut tasks = JoinSet::new();
     loop {
-        if tour.open == 0 && (newest.is_some() || !tour.go_on(swarm, &news, started, report)) {
+        while let Some(order) = hunt.order() {
+            match order {
+                Order::Look(place, key) => {
+                    let Ok(get) = swarm.get(key).await else { return };
+                    let (query, news) = (get.id(), news.clone());
+                    let task = tasks.spawn(forward(place, get, news));
+                    lookups.insert(place, Lookup { query, begun: Instant::now(), task });
+                }
+                Order::Stop(place) => {
+                    if let Some(lookup) = lookups.get(&place) {
+                        lookup.task.abort();
+                        log_end(&hunt, place, lookup);
+                    }
+                }
+                Order::Found(place, sequence, body) => {
+                    let (Some(lookup), Some((via, epoch))) = (lookups.get(&place), hunt.place(place)) else { continue };
+                    let query = lookup.query;
+                    let found = Found { body: *body, via, sequence, query, took: started.elapsed() };
+                    if report.answer.is_none() {
+                        report.answer = Some((via, query));
+                        report.first = Some(found.took);
+                    }
+                    let (ms, (_, bad)) = (lookup.begun.elapsed().as_millis(), hunt.copies(place));
+                    tracing::info!(%query, slot = via, epoch, ms, bad_copies = bad, "lookup: found");
+                    // Nobody may be listening any more; the search still mends stale copies.
+                    let _ = events.send(SearchEvent::Found(Box::new(found))).await;
+                }
+                Order::Mend(key, value, peers) => {
+                    let _ = swarm.put_to(key, value, peers).await;
+                }
+                Order::Done => return,
+            }
+            (report.copies, report.bad_copies) = hunt.all_copies();
+            report.queries = u32::try_from(hunt.begun()).unwrap_or(u32::MAX);
+        }
+        let due = hunt.next_due().unwrap_or_else(|| Instant::now() + DEADLINE);
+        tokio::select! {
+            Some((place, event)) = inbox.recv() => match event {
+                GetEvent::Copy(copy) => hunt.copy(place, copy, Instant::now(), unix_ms()),
+                GetEvent::Done(done) => {
+                    hunt.ended(place, done.answered as usize, swarm.dht_peers(), Instant::now());
+                    if let Some(lookup) = lookups.get(&place) {
+                        log_end(&hunt, place, lookup);
+                    }
+                }
+            },
+            () = sleep_until(due.into()) => hunt.tick(Instant::now()),
+        }
+        (report.copies, report.bad_copies) = hunt.all_copies();
+    }
+}
+
+/// Hands on what a lookup reports; a lookup that was refused has ended.
+async fn forward(place: usize, mut get: Get, news: mpsc::Sender<(usize, GetEvent)>) {
+    loop {
+        let event = get.next().await.unwrap_or(GetEvent::Done(GetReport { asked: 0, answered: 0 }));
+        let last = matches!(event, GetEvent::Done(_));
+        if news.send((place, event)).await.is_err() || last {
             return;
         }
-        let pause = closing.map_or(HEDGE, |at| at.saturating_duration_since(Instant::now()));
-        match timeout(pause, inbox.recv()).await {
-            Ok(Some(News::Copy(found))) => {
-                report.copies += 1;
-                if newest.is_none() {
-                    report.answer = Some((found.via, found.query));
-                    report.first = Some(found.took);
-                }
-                if newest.is_none_or(|newest| found.sequence > newest) {
-                    newest = Some(found.sequence);
-                    // Nobody may be listening any more; the end of this lookup still mends stale copies.
-                    let _ = events.send(SearchEvent::Found(found)).await;
-                }
-            }
-            Ok(Some(News::Bad)) => report.bad_copies += 1,
-            Ok(Some(News::Ended { empty })) => {
-                tour.open = tour.open.saturating_sub(1);
-                if !empty {
-                    closing.get_or_insert_with(|| Instant::now() + LINGER);
-                }
-            }
-            Ok(None) => return,
-            Err(_) if closing.is_some() => return,
-            Err(_) if newest.is_none() => {
-                tour.go_on(swarm, &news, started, report);
-            }
-            Err(_) => {}
-        }
+    }
+}
+
+fn log_end(hunt: &Hunt, place: usize, lookup: &Lookup) {
+    let (query, ms) = (lookup.query, lookup.begun.elapsed().as_millis());
+    let (slot, epoch) = hunt.place(place).unwrap_or_default();
+    match hunt.copies(place) {
+        (0, bad) => tracing::info!(%query, slot, epoch, ms, bad_copies = bad, "lookup: nothing there"),
+        (copies, bad) => tracing::debug!(%query, slot, epoch, ms, copies, bad_copies = bad, "lookup ended"),
     }
 }

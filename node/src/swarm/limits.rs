@@ -63,7 +63,7 @@ impl Bucket {
 }
 
 /// Token buckets per source network; loopback and private networks have a wider rate, since they are ours.
-pub(super) struct RangeLimiter {
+pub struct RangeLimiter {
     public: Rate,
     near: Rate,
     buckets: HashMap<SourceRange, (Bucket, Rate)>,
@@ -74,8 +74,13 @@ impl RangeLimiter {
         Self { public, near, buckets: HashMap::new() }
     }
 
+    /// For the records that nodes put: one publishes fewer than ten an hour to us.
+    pub fn puts() -> Self {
+        Self::new(Rate { burst: 100.0, per_second: 5.0 }, Rate { burst: 1000.0, per_second: 200.0 })
+    }
+
     /// Whether one more from `ip` is within the rate.
-    pub(super) fn take(&mut self, ip: IpAddr, now: Instant) -> bool {
+    pub fn take(&mut self, ip: IpAddr, now: Instant) -> bool {
         let rate = if scope_of_ip(ip) == Some(Scope::Public) { self.public } else { self.near };
         let range = SourceRange::of(ip);
         if !self.buckets.contains_key(&range) && self.buckets.len() >= MAX_RANGES {

@@ -43,6 +43,19 @@ impl SourceRange {
         }
         Self(bytes)
     }
+
+    /// Its first address.
+    pub fn first(&self) -> IpAddr {
+        let [kind, a, b, c, d, e, f] = self.0;
+        match kind {
+            4 => Ipv4Addr::new(a, b, c, 0).into(),
+            6 => {
+                let [x, y, z] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
+                Ipv6Addr::new(x, y, z, 0, 0, 0, 0, 0).into()
+            }
+            _ => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
 }
 
 impl std::fmt::Display for SourceRange {
@@ -103,6 +116,12 @@ pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(canonical(IpAddr::V6(ip))),
         _ => None,
     }
+}
+
+/// The public network of a multiaddr that begins with a public IP address.
+pub(super) fn public_range(address: &Multiaddr) -> Option<SourceRange> {
+    let ip = ip_of(address)?;
+    (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
 }
 
 /// The scope of a multiaddr; names count as public. `None` for one that cannot be dialled directly: an address through
@@ -324,5 +343,8 @@ mod tests {
         assert_eq!(range("::ffff:9.9.9.1"), range("9.9.9.2"));
         assert_eq!(range("2001:db8:1:2::1"), range("2001:db8:1:3::1"));
         assert_ne!(range("2001:db8:1::1"), range("2001:db8:2::1"));
+        for text in ["9.9.9.1", "2001:db8:1:2::1", "127.0.0.1"] {
+            assert_eq!(SourceRange::of(range(text).first()), range(text));
+        }
     }
 }

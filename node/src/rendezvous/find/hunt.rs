@@ -89,6 +89,12 @@ impl Hunt {
         self.looks.get(look).map_or((0, 0), |look| look.judge.counts())
     }
 
+    /// Valid and bad copies in all.
+    pub fn all_copies(&self) -> (u32, u32) {
+        let counts = self.looks.iter().map(|look| look.judge.counts());
+        counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1))
+    }
+
     /// Places begun so far.
     pub fn begun(&self) -> usize {
         self.looks.len()

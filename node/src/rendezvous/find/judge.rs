@@ -82,10 +82,10 @@ impl Judge {
     }
 
     /// The newest copy, and the nodes that gave an older one.
-    pub fn stale(self) -> Option<(Vec<u8>, Vec<PeerId>)> {
-        let (sequence, value) = self.newest?;
-        let older = self.holders.into_iter().filter(|(_, held)| *held < sequence);
-        Some((value, older.map(|(peer, _)| peer).collect()))
+    pub fn stale(&self) -> Option<(Vec<u8>, Vec<PeerId>)> {
+        let (sequence, value) = self.newest.as_ref()?;
+        let older = self.holders.iter().filter(|(_, held)| held < sequence);
+        Some((value.clone(), older.map(|(peer, _)| peer.clone()).collect()))
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         scope::{
-            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, scope_of, scope_of_ip, without_peer,
+            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of, without_peer,
         },
         types::{ConnectionId, ConnectionInfo, DialError, Event, Route},
     },
@@ -109,8 +109,7 @@ impl Connections {
 
     /// The public network of a connected peer.
     pub(super) fn range(&self, peer: PeerId) -> Option<SourceRange> {
-        let ip = ip_of(&self.open.values().find(|connection| connection.peer == peer)?.remote)?;
-        (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
+        public_range(&self.open.values().find(|connection| connection.peer == peer)?.remote)
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {

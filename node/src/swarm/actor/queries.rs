@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         ask::{self, Request, Response},
-        scope::{Scope, SourceRange, ip_of, is_useful, scope_of_ip, without_peer},
+        scope::{is_useful, public_range, without_peer},
         types::{Copy, GetEvent, GetReport, PutEvent, PutReport, QueryId},
     },
     Actor, to_ours, to_theirs,
@@ -373,10 +373,4 @@ impl Actor {
             }
         }
     }
-}
-
-/// The public network of an address.
-fn public_range(address: &Multiaddr) -> Option<SourceRange> {
-    let ip = ip_of(address)?;
-    (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
 }

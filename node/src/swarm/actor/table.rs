@@ -19,12 +19,13 @@ use tokio::sync::{mpsc, watch};
 use super::{
     super::{
         dht::KAD_PROTOCOL,
-        limits::{RangeLimiter, Rate},
-        scope::{Scope, SourceRange, ip_of, is_dialable, is_useful, scope_of, scope_of_ip, without_peer},
+        limits::RangeLimiter,
+        scope::{Scope, SourceRange, ip_of, is_dialable, is_useful, public_range, scope_of, scope_of_ip, without_peer},
         types::{DhtView, DialError, Event, Route},
     },
     Actor, to_ours,
 };
+use crate::dht::has_room_in_bucket;
 
 /// While the table has fewer nodes than this, everybody in it belongs to the closest of every key.
 const SMALL: usize = 20;
@@ -48,10 +49,6 @@ const MAX_FAILURES: u8 = 2;
 const MAX_ADDRESSES: usize = 4;
 /// A confirmation of a scope counts for so long.
 const SCOPE_LIFE: Duration = Duration::from_secs(3 * 3600);
-/// Records that one network may send: a node publishes fewer than ten an hour to us.
-const PUT_RATE: Rate = Rate { burst: 100.0, per_second: 5.0 };
-/// The same for loopback and private networks.
-const NEAR_PUT_RATE: Rate = Rate { burst: 1000.0, per_second: 200.0 };
 /// How often expired records are looked for.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -83,7 +80,7 @@ impl Table {
             known: Vec::new(),
             failures: HashMap::new(),
             confirmed: HashMap::new(),
-            puts: RangeLimiter::new(PUT_RATE, NEAR_PUT_RATE),
+            puts: RangeLimiter::puts(),
             refused: 0,
         }
     }
@@ -303,12 +300,24 @@ impl Actor {
                 self.leave_narrower(scope);
             }
         }
+        let range = public_range(&first);
         self.table.remember(peer, first, now);
+        if !self.has_room(peer, range) {
+            tracing::debug!(%peer, "not taken into the routing table: its network has its share of the bucket");
+            return;
+        }
         for address in addresses {
             self.swarm.behaviour_mut().dht.kad().add_address(&peer, address);
         }
         // The event for it comes too late for what is asked in the meantime.
         self.on_routing_updated(now);
+    }
+
+    /// Whether a node of that public network may come into its bucket of the routing table, or is there already.
+    fn has_room(&mut self, peer: PeerId, range: Option<SourceRange>) -> bool {
+        let Some(bucket) = self.swarm.behaviour_mut().dht.kad().kbucket(peer) else { return false };
+        bucket.iter().any(|entry| *entry.node.key.preimage() == peer)
+            || has_room_in_bucket(bucket.iter().map(|entry| entry.node.value.iter().find_map(public_range)), range)
     }
 
     /// A DHT node was met in a wider scope than before: nodes that are known in narrower ones only leave the table.
