@@ -12,7 +12,7 @@ use twocan_node::{
 use twocan_protocol::{
     address::{Address, ContactToken},
     identity::{Certificate, DeviceKey, FriendshipKey, RootKey},
-    rendezvous::{CONTACT_SLOTS, PresenceKey, Schedule, presence_publisher},
+    rendezvous::{CONTACT_SLOTS, PresenceKey, Schedule, contact_publisher, presence_publisher},
 };
 
 use crate::support::{Node, body, network, record, rng, root, within};
@@ -121,6 +121,35 @@ async fn a_friend_without_the_new_grant_is_met_in_the_pair_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_who_writes_hundreds_of_addresses_into_his_record_is_not_found() {
+    let stranger = Node::first().await;
+    let bob = Person::start(2, &[stranger.quic()]).await;
+    let alice = root(1);
+    let token = ContactToken::derived(&alice);
+    let day = Schedule::contact(&alice.public(), &token).epoch_of(unix_ms());
+    let mut addresses = vec![1];
+    addresses.extend_from_slice(&certificate(&alice).encode());
+    addresses.extend_from_slice(&u64::MAX.to_be_bytes());
+    addresses.push(38);
+    addresses.extend_from_slice(bob.node.handle.peer_id().as_bytes());
+    addresses.push(30);
+    for n in 0..30 {
+        let text = format!("/ip4/9.9.9.{n}/tcp/25");
+        addresses.push(u8::try_from(text.len()).unwrap());
+        addresses.extend_from_slice(text.as_bytes());
+    }
+    for index in 0..CONTACT_SLOTS {
+        let publisher = contact_publisher(&alice, &token, day, index);
+        let record = publisher.hostile_record(1, &addresses, &mut rng(1));
+        bob.node.put(*publisher.key.as_bytes(), record).await;
+    }
+    let search = bob.rendezvous.find(Target::Contact(Address { root: alice.public(), token }));
+    let report = within("end", search.report()).await;
+    assert_eq!((report.answer, report.copies), (None, 0), "{report:?}");
+    assert!(report.bad_copies >= u32::from(CONTACT_SLOTS), "it was stored, read and refused: {report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_there_is_reported_as_nothing_found() {
     let stranger = Node::first().await;
     let bob = Person::start(2, &[stranger.quic()]).await;
@@ -218,4 +247,24 @@ async fn dead_nodes_delay_neither_the_first_copies_nor_their_confirmation() {
     let mut search = bob.rendezvous.find(friend(&bob.root, &alice.root, Some(&key)));
     let found = within("found", search.first()).await.unwrap();
     assert_eq!(found.body.peer_id, *alice.node.handle.peer_id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_node_that_serves_is_found_in_its_own_slots() {
+    let alone = Node::first().await;
+    let root = Arc::new(root(1));
+    let (rendezvous, _events) = Rendezvous::start(alone.handle.clone());
+    rendezvous.set_device(certificate(&root), vec![]).await;
+    let token = ContactToken::derived(&root);
+    rendezvous.set_slots(Slot::contacts(&root, token, false).collect()).await;
+    let bob = Person::start(2, &[alone.quic()]).await;
+    within("found", async {
+        loop {
+            let mut search = bob.rendezvous.find(Target::Contact(Address { root: root.public(), token }));
+            if let Some(found) = search.first().await {
+                return assert_eq!(found.body.peer_id, *alone.handle.peer_id());
+            }
+        }
+    })
+    .await;
 }

@@ -117,7 +117,19 @@ impl Publisher {
 
     /// A record. `sequence` must be higher than that of the record before: `max(last + 1, Unix ms)`.
     pub fn record(&self, sequence: u64, body: &Body, rng: &mut impl CryptoRng) -> Result<Vec<u8>, BodyError> {
-        let body = Zeroizing::new(body.encode()?);
+        Ok(self.seal(sequence, &*Zeroizing::new(body.encode()?), rng))
+    }
+
+    /// A record whose owner wrote into the body what he liked: well sealed, and signed.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn hostile_record(&self, sequence: u64, body: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
+        let mut padded = [0; BODY_LEN];
+        let length = body.len().min(BODY_LEN);
+        padded[..length].copy_from_slice(&body[..length]);
+        self.seal(sequence, &padded, rng)
+    }
+
+    fn seal(&self, sequence: u64, body: &[u8; BODY_LEN], rng: &mut impl CryptoRng) -> Vec<u8> {
         let public = self.secret.public();
         let sequence = sequence.to_be_bytes();
         let sealed = seal_with(&self.seal, &associated(&public, &sequence), &body, rng);
@@ -127,7 +139,7 @@ impl Publisher {
         record.extend_from_slice(&sequence);
         record.extend_from_slice(&signature);
         record.extend(sealed);
-        Ok(record)
+        record
     }
 }
 

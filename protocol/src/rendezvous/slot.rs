@@ -175,7 +175,7 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
 
     use super::*;
-    use crate::rendezvous::{RECORD_LEN, RecordError, RecordKey, body::tests::body_of, verify_record};
+    use crate::rendezvous::{BodyError, RECORD_LEN, RecordError, RecordKey, body::tests::body_of, verify_record};
 
     fn root(n: u8) -> RootKey {
         RootKey::from_secret(&[n; 32])
@@ -274,6 +274,43 @@ mod tests {
         let record = presence_publisher(&key, 1).record(1, &body_of(&carol), &mut rng).unwrap();
         let reader = presence_reader(&bob.public(), &key.grant(), 1).unwrap();
         assert_eq!(reader.open(&record), Err(RecordError::Owner));
+    }
+
+    #[test]
+    fn a_record_with_more_addresses_than_a_list_may_have_is_refused_however_well_it_is_signed() {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let alice = root(1);
+        let token = ContactToken::derived(&alice);
+        let publisher = contact_publisher(&alice, &token, 5, 3);
+        let reader = contact_reader(&Address { root: alice.public(), token }, 5, 3).unwrap();
+        let certificate = body_of(&alice).certificate.encode();
+        let with = |lists: &[u8], text: &[u8]| {
+            let mut body = vec![1];
+            body.extend_from_slice(&certificate);
+            body.extend_from_slice(&u64::MAX.to_be_bytes());
+            body.extend_from_slice(&[38]);
+            body.extend_from_slice(&[9; 38]);
+            for count in lists {
+                body.push(*count);
+                for _ in 0..*count {
+                    body.push(text.len() as u8);
+                    body.extend_from_slice(text);
+                }
+            }
+            body
+        };
+        let mut open = |body: &[u8]| reader.open(&publisher.hostile_record(7, body, &mut rng));
+        assert_eq!(open(&with(&[8, 8, 8], b"/ip4/9.9.9.9/tcp/1")).unwrap().1.lan.len(), 8);
+        for body in [
+            with(&[9], b"/ip4/9.9.9.9/tcp/1"),
+            with(&[0, 200], b"/"),
+            with(&[0, 0, 255], b""),
+            with(&[1], b"no address"),
+            with(&[1], b"/ip4/9.9.9.9/tcp/1\x1b[2J"),
+            with(&[1], &[b'/'; 201]),
+        ] {
+            assert_eq!(open(&body), Err(RecordError::Body(BodyError::Malformed)));
+        }
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::{dht::K, swarm::Copy};
 
 /// The next places are looked into after this time, even if those before have not ended.
 const HEDGE: Duration = Duration::from_millis(400);
-/// After a valid copy, a newer one may come this long; and so long other places may, after the first was found good.
-const LINGER: Duration = Duration::from_millis(250);
+/// After a valid copy, a newer one may come this long, or twice the time that the first copy took if that is longer; and
+/// so long other places may, after the first was found good.
+const LINGER: Duration = Duration::from_millis(400);
+/// But no longer than this.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 /// A lookup can end empty by bad luck: it is made once more after this time.
 const AGAIN: Duration = Duration::from_millis(150);
 /// Lookups of one place.
@@ -51,6 +54,8 @@ struct Look {
 pub struct Hunt {
     waiting: std::vec::IntoIter<Vec<Place>>,
     looks: Vec<Look>,
+    started: Instant,
+    linger: Duration,
     newest: Option<u64>,
     hedge: Instant,
     closing: Option<Instant>,
@@ -64,6 +69,8 @@ impl Hunt {
         let mut hunt = Self {
             waiting: places(target, unix_ms).into_iter(),
             looks: Vec::new(),
+            started: now,
+            linger: LINGER,
             newest: None,
             hedge: now,
             closing: None,
@@ -141,13 +148,16 @@ impl Hunt {
             return;
         }
         if let Verdict::Good(sequence, body) = look.judge.take(&look.place.reader, copy, unix_ms) {
+            if self.newest.is_none() {
+                self.linger = (2 * now.saturating_duration_since(self.started)).clamp(LINGER, LINGER_MAX);
+            }
             if self.newest.is_none_or(|newest| sequence > newest) {
                 self.newest = Some(sequence);
                 self.orders.push_back(Order::Found(index, sequence, body));
             }
         }
         if look.judge.has_found() {
-            look.state = State::Looking { linger: Some(now + LINGER) };
+            look.state = State::Looking { linger: Some(now + self.linger) };
         }
         if look.judge.is_enough() {
             self.end(index, true, now);
@@ -201,7 +211,7 @@ impl Hunt {
         self.looks[index].state = State::Ended;
         self.mend(index);
         if self.looks[index].judge.has_found() {
-            self.closing.get_or_insert(now + LINGER);
+            self.closing.get_or_insert(now + self.linger);
         }
         if self.is_idle() {
             if self.newest.is_some() {
@@ -307,7 +317,7 @@ mod tests {
         let now = Instant::now();
         let mut hunt = Hunt::new(&contact(), now, NOW_MS);
         orders(&mut hunt);
-        for (sequence, from) in [(4, 1), (5, 2), (5, 3), (5, 4)] {
+        for (sequence, from) in [(4, 1), (5, 2), (5, 3), (5, 4), (5, 5)] {
             hunt.copy(0, copy(0, sequence, from), now, NOW_MS);
         }
         assert_eq!(orders(&mut hunt), ["found 4 at 0", "found 5 at 0", "stop 0", "mend 1"]);

@@ -194,9 +194,6 @@ impl Actor {
         }
         let closest = running.lookup.closest();
         tracing::debug!(query = %id, asked, answered, holders = closest.len(), "put: the nearest nodes are known");
-        if self.table.view().server {
-            self.keep_own(id, now);
-        }
         self.start_stores(id, closest, now);
     }
 
@@ -218,6 +215,10 @@ impl Actor {
             return;
         }
         self.queries.puts.insert(id, Put { key, value, reply, started: now, left: 0, stored: 0, failed: 0 });
+        // At once: the only node that serves is one that others can ask, though it has nobody to put to.
+        if self.table.view().server {
+            self.keep_own(id, now);
+        }
         if self.table.is_empty() {
             self.queries.waiting.push_back((now + MAX_WAIT, Waiting::Put { id }));
             self.table.hasten(now);
