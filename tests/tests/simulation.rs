@@ -1,4 +1,4 @@
-//! A small run of the simulated network in which everything must be found (`docs/simulation.md` has the large ones).
+//! A small run of the simulated network in which everything must be found.
 
 use twocan_tests::sim::{crowd, find};
 

@@ -1,5 +1,5 @@
-//! The little of Protocol Buffers that hole punching and reachability tests need: flat messages of numbers and bytes,
-//! each with its length in front, as all of libp2p's protocols frame them.
+//! The little of Protocol Buffers that hole punching, reachability tests and the DHT need: flat messages of numbers and
+//! bytes, each with its length in front, as all of libp2p's protocols frame them.
 
 use std::io;
 

@@ -15,7 +15,7 @@ use twocan_tests::sim::{CrowdCell, FindRow, crowd, crowd_table, find, find_table
 const SIZES: [usize; 3] = [100, 300, 1000];
 /// Attackers: nodes, and networks.
 const CROWDS: [(usize, usize); 9] =
-    [(0, 1), (80, 1), (80, 4), (80, 20), (200, 16), (400, 50), (400, 100), (800, 200), (1600, 400)];
+    [(0, 1), (80, 1), (400, 1), (80, 5), (80, 10), (80, 20), (400, 20), (400, 50), (400, 100)];
 /// Tries for each attacker.
 const CROWD_TRIES: usize = 200;
 /// What must be reached.
@@ -54,13 +54,18 @@ fn main() -> Result<ExitCode> {
     let mut rows: Vec<FindRow> = Vec::new();
     for nodes in &options.sizes {
         eprintln!("{nodes} nodes, {} tries …", options.tries);
-        rows.push(find(*nodes, options.tries, options.seed));
+        let row = find(*nodes, options.tries, options.seed);
+        let ((tries, found), stale) = (row.friends(), row.presence.stale + row.pair.stale);
+        eprintln!("  found in {found} of {tries} tries; in {stale} an older record");
+        rows.push(row);
     }
     let mut cells: Vec<CrowdCell> = Vec::new();
     let largest = options.sizes.iter().copied().max().unwrap_or_default();
     for (attackers, ranges) in CROWDS.iter().filter(|_| options.crowd) {
         eprintln!("{attackers} nodes of {ranges} networks near a contact slot in a network of {largest} …");
-        cells.push(crowd(largest, *attackers, *ranges, CROWD_TRIES, options.seed));
+        let cell = crowd(largest, *attackers, *ranges, CROWD_TRIES, options.seed);
+        eprintln!("  found in {} of {} tries", cell.searches.found, cell.searches.tries);
+        cells.push(cell);
     }
     if options.json {
         println!("{}", serde_json::json!({ "seed": options.seed, "find": rows, "crowd": cells }));
