@@ -13,8 +13,8 @@ use super::put::Job;
 use super::table::Insert;
 use super::tries::{Tally, Try};
 
-/// Nodes that a newcomer knows.
-const KNOWN: usize = 3;
+/// Nodes that a newcomer dials: a real one remembers 32, and dials eight at a time until it knows somebody.
+const KNOWN: usize = 8;
 /// How long a person's node is away between two runs.
 const AWAY: Time = 20 * SECOND;
 /// How soon a small table is looked after, as in the crate.
