@@ -8,9 +8,9 @@ mod attacker;
 pub mod lab;
 mod node;
 mod seat;
+pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod spy;
-pub mod sim;
 mod world;
 
 pub use attacker::{Attacker, Recorder, garbage, say};
