@@ -23,7 +23,7 @@ pub(super) const MAX_PAIRS: usize = 96;
 /// Unanswered checks remembered.
 pub(super) const MAX_PENDING: usize = 512;
 /// Ways out.
-const MAX_LOCALS: usize = 16;
+const MAX_LOCALS: usize = 32;
 /// A check that is older than this is not answered any more.
 const PENDING_LIFE: Duration = Duration::from_secs(4);
 /// Between two checks (RFC 8445, 14.2, asks for 50 ms where nothing is known of the network; checks here are as large as

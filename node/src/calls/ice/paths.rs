@@ -23,8 +23,8 @@ use crate::relay::Relayed;
 
 /// Packets held for webrtc until its driver takes them; the oldest goes first. Half a second of 8 Mbit/s video.
 pub(in crate::calls) const MAX_QUEUED: usize = 512;
-/// Relays in use by one peer.
-const MAX_RELAYS: usize = 12;
+/// Allocations of one peer: four relays, over UDP and TLS, and as many that are being replaced, with room.
+const MAX_RELAYS: usize = 24;
 /// The address that webrtc believes the friend to have. Nothing is ever sent there.
 pub(in crate::calls) const INSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 /// The address that webrtc is told to be its own.
