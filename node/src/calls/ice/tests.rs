@@ -120,7 +120,7 @@ impl Net {
     /// A packet leaves a side.
     fn send(&mut self, n: usize, route: Route, packet: Vec<u8>) {
         self.sent += 1;
-        if self.loss > 0 && self.sent % self.loss == 0 {
+        if self.loss > 0 && self.sent.is_multiple_of(self.loss) {
             return;
         }
         let (me, other) = (&self.sides[n], &self.sides[1 - n]);
@@ -186,7 +186,7 @@ impl Net {
                 for Transmit { route, packet, .. } in work.packets {
                     self.send(n, route, packet);
                 }
-                if let Some(route) = route.filter(|_| self.media && tick % 20 == 0) {
+                if let Some(route) = route.filter(|_| self.media && tick.is_multiple_of(20)) {
                     self.send(n, route, b"media".to_vec());
                 }
             }
