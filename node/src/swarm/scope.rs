@@ -4,7 +4,7 @@
 //! its home network is numbered. So every address has a [`Scope`], and an address goes only to peers that were reached
 //! in the same scope, or in any scope if it is public.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use libp2p::{
     PeerId,
@@ -122,6 +122,15 @@ pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 pub(super) fn public_range(address: &Multiaddr) -> Option<SourceRange> {
     let ip = ip_of(address)?;
     (scope_of_ip(ip) == Some(Scope::Public)).then(|| SourceRange::of(ip))
+}
+
+/// The address of ours from which packets go to another, by the system's routes; none if there is no way there.
+pub(super) fn source_towards(remote: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    // Nothing is sent: a connected UDP socket only knows its route. Any port will do.
+    socket.connect((remote, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The scope of a multiaddr; names count as public. `None` for one that cannot be dialled directly: an address through
@@ -263,6 +272,12 @@ mod tests {
 
     fn scope(text: &str) -> Option<Scope> {
         scope_of(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn packets_to_this_machine_come_from_it() {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert_eq!(source_towards(here), Some(here));
     }
 
     #[test]

@@ -69,13 +69,13 @@ impl Ear {
         self.all().iter().filter(|(at, _)| (from..=to).contains(at)).count()
     }
 
-    /// The longest time in this window in which nothing arrived.
+    /// The longest time in this window in which nothing arrived, with what went on when it began.
     pub fn silence(&self, from: Instant, to: Instant) -> Duration {
         let all = self.all();
         let before = all.iter().map(|(at, _)| *at).take_while(|at| *at < from).last();
         let inside = all.iter().map(|(at, _)| *at).filter(|at| (from..=to).contains(at));
-        let points: Vec<Instant> = before.into_iter().chain(inside).chain([to]).collect();
-        points.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(to - from)
+        let points: Vec<Instant> = [before.unwrap_or(from)].into_iter().chain(inside).chain([to]).collect();
+        points.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 }
 

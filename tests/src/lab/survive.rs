@@ -15,8 +15,8 @@ use crate::node::Node;
 use crate::seat::Seat;
 use crate::world::incoming_call;
 
-/// How long they talk before something happens.
-const BEFORE: Duration = Duration::from_secs(4);
+/// How long they talk before something happens: what is younger than ten seconds counts as still being set up.
+const BEFORE: Duration = Duration::from_secs(11);
 /// How long after it silence is looked for.
 const AFTER: Duration = Duration::from_secs(15);
 /// How long a cut lasts.

@@ -10,6 +10,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,8 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         scope::{
-            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of, without_peer,
+            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of, source_towards,
+            without_peer,
         },
         types::{ConnectionId, ConnectionInfo, DialError, Event, Route},
     },
@@ -69,6 +71,8 @@ struct Connection {
     peer: PeerId,
     remote: Multiaddr,
     info: ConnectionInfo,
+    /// From which of our addresses packets went to it when it was made.
+    source: Option<IpAddr>,
     /// Perhaps dead: a dial makes a new connection.
     doubted: bool,
     /// What the other side sees us come from, and whether it tests addresses for others.
@@ -159,6 +163,15 @@ impl Connections {
 
     pub(super) fn ids(&self) -> Vec<swarm::ConnectionId> {
         self.open.keys().copied().collect()
+    }
+
+    /// Connections that cannot live on: what we send on them would come from another address than before, and neither
+    /// TCP nor our QUIC follows an address.
+    pub(super) fn uprooted(&self) -> Vec<swarm::ConnectionId> {
+        let uprooted = |connection: &Connection| {
+            connection.source.is_some() && ip_of(&connection.remote).and_then(source_towards) != connection.source
+        };
+        self.open.iter().filter(|(_, connection)| uprooted(connection)).map(|(id, _)| *id).collect()
     }
 
     pub(super) fn set_doubted(&mut self, id: swarm::ConnectionId, doubted: bool) {
@@ -375,7 +388,8 @@ impl Actor {
             self.complete(&mut info, peer, &path);
         }
         tracing::debug!(connection = %id, %peer, %remote, outbound = info.outbound, "connected");
-        let connection = Connection { peer, remote, info: info.clone(), doubted: false, seen: None };
+        let source = ip_of(&remote).and_then(source_towards);
+        let connection = Connection { peer, remote, info: info.clone(), source, doubted: false, seen: None };
         self.connections.open.insert(id, connection);
         if let Some(reply) = self.connections.dialling.remove(&id) {
             let _ = reply.try_send(Ok(info.clone()));

@@ -229,9 +229,13 @@ impl Actor {
         tracing::info!("the network changed: looking at every connection");
         self.paths.state.forget();
         self.relays.forget_failures();
+        let uprooted = self.connections.uprooted();
         for connection in self.connections.ids() {
             self.connections.set_doubted(connection, true);
-            if let Some(peer) = self.connections.peer(connection) {
+            if uprooted.contains(&connection) {
+                tracing::debug!(%connection, "closed: it began at an address that is no longer ours");
+                self.swarm.close_connection(connection);
+            } else if let Some(peer) = self.connections.peer(connection) {
                 self.swarm.behaviour_mut().alive.probe(peer, connection);
             }
         }
