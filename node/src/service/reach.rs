@@ -47,6 +47,9 @@ const ROUNDS_IN_CALL: u32 = 40;
 const ROUNDS_BESIDE: u32 = 4;
 /// While what was found in a slot is dialled, the slots are looked at again after this time, then after longer ones.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// A person who has a word in a slot and is not where it says may be putting a new one: so long the slots are looked
+/// at again, five times or so, also when the dial has failed.
+const INSIST: Duration = Duration::from_secs(3);
 /// Words of one person that are dialled at a time: an old one, and newer ones that come meanwhile.
 const MAX_FOUND: usize = 3;
 /// Nodes on the LAN that are kept in mind; the one seen longest ago goes.
@@ -419,12 +422,13 @@ impl Seeker {
         None
     }
 
-    /// Looks into the slots, and dials what is found there. While that dials, it looks again: what was found may be the
-    /// word of a node that has been restarted since, and has not put its new one yet.
+    /// Looks into the slots, and dials what is found there. While that dials, and for a while after it failed, it looks
+    /// again: what was found may be the word of a node that has been restarted since, and has not put its new one yet.
     async fn by_slots(&self, target: rendezvous::Target) -> Option<(Opened, ConnectionInfo)> {
         let mut search = Some(self.rendezvous.find(target.clone()));
         let mut dials = FuturesUnordered::new();
         let mut newest = None;
+        let began = Instant::now();
         let mut pause = LOOK_AGAIN;
         let mut again = Instant::now();
         loop {
@@ -441,7 +445,7 @@ impl Seeker {
                     }
                     Some(SearchEvent::Done(_)) | None => {
                         search = None;
-                        if dials.is_empty() {
+                        if dials.is_empty() && (newest.is_none() || began.elapsed() > INSIST) {
                             return None;
                         }
                         again = Instant::now() + pause;
@@ -452,7 +456,7 @@ impl Seeker {
                     if reached.is_some() {
                         return reached;
                     }
-                    if search.is_none() && dials.is_empty() {
+                    if search.is_none() && dials.is_empty() && began.elapsed() > INSIST {
                         return None;
                     }
                 }
