@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(told.summary, "A call to Bob would be excellent: directly, 34 ms round trip, nothing lost.");
         assert!(told.works && told.advice.is_empty());
         let told = words(&friend(1), "Bob", Ok(Found { outgoing: Some(counted(15)), ..found.clone() }));
-        assert_eq!(told.grade, Some(Grade::Bad));
+        assert_eq!(told.grade, Some(Grade::Poor));
         assert!(told.summary.contains("10.0 % of the packets lost") && told.advice[0].contains("cable"), "{told:?}");
         let told = words(&friend(1), "Bob", Ok(Found { incoming: Some(score::Counted::default()), ..found }));
         assert!(!told.works && told.summary.contains("no sound"), "{told:?}");

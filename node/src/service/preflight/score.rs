@@ -144,7 +144,7 @@ mod tests {
         let far = mos(ms(500), &[counted(0, 1)]);
         assert!(far < 4.0 && far > 3.0, "{far}");
         let lossy = mos(ms(20), &[counted(15, 1)]);
-        assert!(lossy < 3.0, "{lossy}");
+        assert_eq!((lossy, grade(lossy)), (3.1, Grade::Poor));
         let shaky = mos(ms(200), &[counted(0, 80)]);
         assert!(shaky < clean, "{shaky}");
         assert_eq!(grade(1.0), Grade::Bad);
