@@ -30,7 +30,7 @@ use super::{
             Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of, source_towards,
             without_peer,
         },
-        types::{ConnectionId, ConnectionInfo, DialError, Event, Route},
+        types::{ConnectionId, ConnectionInfo, DialError, Event, Route, Transport},
     },
     Actor,
     relaying::Errand,
@@ -39,6 +39,8 @@ use super::{
 
 /// TCP is tried this much later than QUIC.
 const TCP_DELAY: Duration = Duration::from_millis(200);
+/// Addresses to start from other than QUIC are tried this much later, if nobody was found: a round trip or two.
+const START_DELAY: Duration = Duration::from_millis(300);
 /// Circuits are tried this much later than public addresses: two round trips of most connections.
 const CIRCUIT_DELAY: Duration = Duration::from_millis(250);
 /// The same after addresses of a local network, which answer at once if at all.
@@ -64,7 +66,15 @@ pub(super) type DialReply = mpsc::Sender<Result<ConnectionInfo, DialError>>;
 pub(super) struct Connections {
     open: HashMap<swarm::ConnectionId, Connection>,
     dialling: HashMap<swarm::ConnectionId, DialReply>,
-    later: Vec<(Instant, Multiaddr, DialReply)>,
+    later: Vec<Later>,
+}
+
+/// An address that waits for its turn.
+struct Later {
+    at: Instant,
+    address: Multiaddr,
+    /// Who waits for it. Nobody waits for an address to start from: it is needed while no DHT node is known.
+    reply: Option<DialReply>,
 }
 
 struct Connection {
@@ -117,7 +127,7 @@ impl Connections {
     }
 
     pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.later.iter().map(|(at, _, _)| *at).min()
+        self.later.iter().map(|later| later.at).min()
     }
 
     /// The best open connection with a peer: direct before relayed, the newest first. None that is doubted.
@@ -141,7 +151,8 @@ impl Connections {
     pub(super) fn address_of(&self, peer: PeerId) -> Option<Multiaddr> {
         let open = self.open.values();
         let direct = open.filter(|found| found.peer == peer && found.is_direct() && !found.doubted);
-        let best = direct.max_by_key(|found| (found.info.outbound, found.info.connection))?;
+        let quic = |found: &Connection| found.info.transport == Transport::Quic;
+        let best = direct.max_by_key(|found| (found.info.outbound, quic(found), found.info.connection))?;
         Some(without_peer(best.remote.clone()))
     }
 
@@ -322,7 +333,7 @@ impl Actor {
         let some_quic = addresses.iter().any(is_quic);
         for address in addresses.into_iter().map(without_peer) {
             if some_quic && !is_quic(&address) && self.connections.later.len() < MAX_DIALS {
-                self.connections.later.push((now + TCP_DELAY, address, reply.clone()));
+                self.connections.later.push(Later { at: now + TCP_DELAY, address, reply: Some(reply.clone()) });
             } else {
                 self.dial_address(address, reply.clone());
             }
@@ -332,11 +343,25 @@ impl Actor {
     pub(super) fn dial_what_is_due(&mut self, now: Instant) {
         self.tend_errands(now);
         let (due, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.connections.later).into_iter().partition(|(at, _, _)| *at <= now);
+            std::mem::take(&mut self.connections.later).into_iter().partition(|later| later.at <= now);
         self.connections.later = later;
-        for (_, address, reply) in due {
-            if !reply.is_closed() {
-                self.dial_address(address, reply);
+        for Later { address, reply, .. } in due {
+            match reply {
+                Some(reply) if !reply.is_closed() => self.dial_address(address, reply),
+                None if self.table.is_empty() => self.dial_address(address, mpsc::channel(1).0),
+                _ => {}
+            }
+        }
+    }
+
+    /// Dials addresses to start from: QUIC at once, the others a little later if no DHT node was found by then.
+    pub(super) fn dial_to_start(&mut self, addresses: Vec<Multiaddr>, now: Instant) {
+        let some_quic = addresses.iter().any(is_quic);
+        for address in addresses {
+            if !some_quic || is_quic(&address) {
+                self.dial_address(address, mpsc::channel(1).0);
+            } else if self.connections.later.len() < MAX_DIALS {
+                self.connections.later.push(Later { at: now + START_DELAY, address, reply: None });
             }
         }
     }

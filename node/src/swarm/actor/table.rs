@@ -239,10 +239,7 @@ impl Actor {
         }
         tracing::debug!(addresses = chosen.len(), "dialling nodes to start from");
         // Nobody waits for these: what counts is who says in identify that it serves the DHT.
-        let (reply, _) = mpsc::channel(1);
-        for address in chosen {
-            self.dial_addresses(vec![address], &reply, now);
-        }
+        self.dial_to_start(chosen, now);
         self.table.pause = (self.table.pause * 2).min(RETRY.1);
     }
 
