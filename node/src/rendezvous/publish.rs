@@ -24,8 +24,8 @@ use super::{
 };
 use crate::swarm::{Addresses, Copy, DhtView, GetEvent, Handle, PutEvent, QueryId};
 
-/// Jobs at a time: more would only compete for the same nodes.
-const AT_ONCE: usize = 8;
+/// Jobs at a time: all places of a node at its start, so that none waits for the dead nodes that another meets.
+const AT_ONCE: usize = 16;
 /// Epochs turn by the wall clock, which may jump: it is looked at this often.
 const LOOK: Duration = Duration::from_secs(60);
 /// Attempts to read a record back after a put, and the pause between them.

@@ -40,11 +40,11 @@ use super::{
 /// TCP is tried this much later than QUIC.
 const TCP_DELAY: Duration = Duration::from_millis(200);
 /// Addresses to start from other than QUIC are tried this much later, if nobody was found: a round trip or two.
-const START_DELAY: Duration = Duration::from_millis(300);
+const START_DELAY: Duration = Duration::from_millis(150);
 /// Circuits are tried this much later than public addresses: two round trips of most connections.
 const CIRCUIT_DELAY: Duration = Duration::from_millis(250);
 /// The same after addresses of a local network, which answer at once if at all.
-const NEAR_DELAY: Duration = Duration::from_millis(60);
+const NEAR_DELAY: Duration = Duration::from_millis(20);
 /// A second and third relay follow at this distance.
 const NEXT_RELAY: Duration = Duration::from_millis(250);
 /// Public addresses that one dial tries: two families, two transports, and a second machine.
