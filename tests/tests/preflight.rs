@@ -18,7 +18,7 @@ async fn the_path_to_a_friend_is_tried_without_a_ring_or_a_trace() -> Result<()>
     assert_eq!((found.path, found.friend_name.as_str()), (Some(LinkPath::Loopback), "bob"));
     let (incoming, outgoing) = (found.incoming.unwrap(), found.outgoing.unwrap());
     assert!(incoming.packets > 100 && outgoing.packets > 100, "{found:?}");
-    assert!(found.mos.unwrap() > 4.0, "{found:?}");
+    assert!(found.mos.is_some() && found.grade.is_some(), "{found:?}");
     assert!(alice.api().history().await?.is_empty() && bob.api().history().await?.is_empty());
     assert!(alice.api().calls().await?.is_empty() && bob.api().calls().await?.is_empty());
     // Asked again at once, Bob's node keeps its peace.

@@ -56,12 +56,12 @@ impl Preflights {
 
     /// Whether a friend may be answered now.
     fn admit(&mut self, root: RootPublic, now: Instant) -> Result<(), PreflightRefusal> {
-        if self.busy(now) {
-            return Err(PreflightRefusal::Busy);
-        }
         self.answered.retain(|_, at| now.saturating_duration_since(*at) < PAUSE);
         if self.answered.contains_key(&root) {
             return Err(PreflightRefusal::Often);
+        }
+        if self.busy(now) {
+            return Err(PreflightRefusal::Busy);
         }
         self.answered.insert(root, now);
         Ok(())
@@ -125,8 +125,10 @@ impl Service {
         let id = way.id;
         let notes = self.notes.clone();
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(LONGEST, run::ask(way, done)).await;
+            let result = tokio::time::timeout(LONGEST, run::ask(way)).await.unwrap_or(Err(Failed::Ended));
             let _ = notes.send(Note::PreflightOver(id)).await;
+            // The client may have given up waiting.
+            let _ = done.send(result);
         });
         Ok(Asked { root, name, outcome: Some(outcome) })
     }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{interval, sleep_until, timeout_at};
 use twocan_control::{MediaChannel, MediaFrame, MediaKind, MediaMessage};
 use twocan_protocol::wire::{CallId, CallRelay, List, PreflightBody, PreflightRefusal, PreflightReport, Side};
@@ -79,12 +79,11 @@ struct Run {
 }
 
 /// Asks the friend's node, and measures.
-pub(super) async fn ask(way: Way, done: oneshot::Sender<Result<Found, Failed>>) {
+pub(super) async fn ask(way: Way) -> Result<Found, Failed> {
     let mut run = Run::new(way);
     let result = run.asked().await;
     run.finish(result.is_err()).await;
-    // The client may have given up waiting.
-    let _ = done.send(result);
+    result
 }
 
 /// Answers a friend's node.
