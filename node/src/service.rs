@@ -141,6 +141,9 @@ pub struct Service {
     clocks: clock::Clocks,
     circuits: paths::Circuits,
     preflights: preflight::Preflights,
+    /// How often friends refused a link for another of ours, since one was up.
+    refused: BTreeMap<RootPublic, u32>,
+    told_of_other_self: bool,
 
     identity: Arc<streams::Identity>,
     acceptor: Arc<streams::Acceptor>,
@@ -199,6 +202,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         clocks: clock::Clocks::default(),
         circuits: paths::Circuits::default(),
         preflights: preflight::Preflights::default(),
+        refused: BTreeMap::new(),
+        told_of_other_self: false,
         token,
         presence,
         acceptor: Arc::new(streams::Acceptor::new(Arc::clone(&parts.identity))),

@@ -1,13 +1,14 @@
 //! What a call and a link live through, between real processes on loopback: a stopped node, a killed one, a copied home.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::timeout;
-use twocan_control::{CallState, Event, Friend, Handle};
-use twocan_tests::{DEADLINE, Node, World, offline, online, talk};
+use twocan_control::{CallState, Event, Friend, Handle, PlaceCall};
+use twocan_tests::{DEADLINE, Node, World, incoming_call, offline, online, talk};
 
 fn signal(node: &Node, signal: Signal) -> Result<()> {
     kill(Pid::from_raw(i32::try_from(node.pid())?), signal).context("the signal is not taken")
@@ -81,5 +82,45 @@ async fn a_side_that_was_stopped_for_longer_than_the_call_waits_finds_the_call_e
     let over = timeout(DEADLINE, until(bob, &id, CallState::Ended)).await??;
     assert!(over.reason.is_some_and(|reason| !reason.is_empty()), "the end is explained");
     assert_eq!(over.outcome, Some(twocan_control::Outcome::Failed));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_with_one_identity_the_later_one_has_the_link_and_the_other_is_told() -> Result<()> {
+    let mut world = World::of_friends().await?;
+    let options = world.options().await?;
+    world.people[1].stop().await?;
+    let folder = tempfile::Builder::new().prefix("twocan-copy-").tempdir()?;
+    copy(world.people[1].home(), folder.path())?;
+    world.people[1].start_again().await?;
+    online(&world.people[0], &world.people[1]).await?;
+    let copied = Node::start_in("copy", folder.path(), &options, None).await?;
+    // The first one tries again and again, and is told why it is in vain.
+    let first = &world.people[1];
+    first.until(|status| status.notices.iter().any(|notice| notice.contains("identity"))).await?;
+    let log = first.log()?;
+    assert_eq!(log.matches("is this home a copy").count(), 1, "one line");
+    let ups = log.matches(") is up").count();
+    assert!(ups <= 4, "no storm: {ups} links of the older node");
+    // Calls go to the later one.
+    let alice = &world.people[0];
+    let mut rings = copied.events();
+    alice.api().place_call(PlaceCall { friend: "bob".to_owned(), video: false }).await?;
+    rings.wait("the ring", incoming_call).await?;
+    Ok(())
+}
+
+/// Copies a folder with all that is in it; what lives only while a node runs is left out.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
     Ok(())
 }

@@ -19,6 +19,9 @@ use crate::swarm::{self, ConnectionInfo, Route, Stream};
 /// A contact stream has this long for its two messages.
 const CONTACT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
+/// So many refusals of one friend, with no link between them, mean that another node has our identity.
+const REFUSED: u32 = 3;
+
 /// What tasks tell the service.
 pub(super) enum Note {
     /// A friend's stream is through the handshake, from either side.
@@ -323,6 +326,7 @@ impl Service {
         if let Some(linked) = self.sessions.get_mut(&root) {
             linked.view = Some(view);
         }
+        self.refused.remove(&root);
         // Whatever else is being dialled would only replace what is there.
         self.dials.stop(&root);
         self.remember_link(root, &certificate, &info);
@@ -336,8 +340,29 @@ impl Service {
     /// A connection ended before the link was up.
     fn link_refused(&mut self, root: RootPublic, dialled: bool, reason: &CloseReason) {
         tracing::debug!("a connection to {} came to nothing: {reason}", root.short());
-        if dialled {
-            self.book_input(friend::Input::SearchFailed(root));
+        if !dialled {
+            return;
+        }
+        self.book_input(friend::Input::SearchFailed(root));
+        // Once or twice it may be that both sides dialled at the same time.
+        if *reason == CloseReason::Remote(ByeReason::Replaced) {
+            let refused = self.refused.entry(root).or_insert(0);
+            *refused = refused.saturating_add(1);
+            if *refused == REFUSED {
+                self.other_self(&root);
+            }
+        }
+    }
+
+    /// A friend's node prefers the link of another node again and again: somebody who says to be us, and was started later.
+    fn other_self(&mut self, root: &RootPublic) {
+        tracing::warn!("{} has a link with another node of this identity: is this home a copy?", root.short());
+        if !std::mem::replace(&mut self.told_of_other_self, true) {
+            self.notice(
+                "Another node with your identity is running, and friends talk to it: the home was perhaps copied. Stop \
+                 one of the two."
+                    .to_owned(),
+            );
         }
     }
 
@@ -381,6 +406,7 @@ impl Service {
         }
         self.relay_friend_gone(&root);
         self.dials.stop(&root);
+        self.refused.remove(&root);
         self.friendships.remove(&root);
         self.whereabouts.remove(&root);
         self.clocks.forget(&root);

@@ -359,7 +359,9 @@ impl Seeker {
                         tries.push(self.dial_round(addresses.clone(), None, device).boxed());
                     }
                     if let Some((relayed, peer)) = circuits.clone() {
-                        let first = if addresses.is_empty() { Duration::ZERO } else { DIRECT_FIRST };
+                        // With a call at stake, a circuit at once is better than a direct way later.
+                        let patient = rounds == 1 && !addresses.is_empty();
+                        let first = if patient { DIRECT_FIRST } else { Duration::ZERO };
                         tries.push(
                             async move {
                                 sleep(first).await;

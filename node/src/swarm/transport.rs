@@ -43,8 +43,10 @@ pub(super) type Built = (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behavio
 /// If Noise cannot make its static key from `key`, which no Ed25519 key does.
 pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
     let (circuits, client) = relay::client::new(key.public().to_peer_id());
+    // Each round trip of the negotiation is one through the relay: who dials does not wait for the agreement to what both
+    // sides speak anyway.
     let circuits = circuits
-        .upgrade(upgrade::Version::V1)
+        .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer())
         .timeout(CIRCUIT_TIMEOUT)

@@ -141,6 +141,12 @@ impl Connections {
         self.with(peer).filter(|info| info.route != Route::Relayed)
     }
 
+    /// Direct connections with a peer that are doubted still, other than this one.
+    fn doubted_with(&self, peer: PeerId, but: swarm::ConnectionId) -> Vec<swarm::ConnectionId> {
+        let direct = self.open.iter().filter(|(_, found)| found.peer == peer && found.is_direct() && found.doubted);
+        direct.map(|(id, _)| *id).filter(|id| *id != but).collect()
+    }
+
     /// All direct connections with a peer.
     pub(super) fn direct_ids(&self, peer: PeerId) -> Vec<swarm::ConnectionId> {
         let direct = self.open.iter().filter(|(_, connection)| connection.peer == peer && connection.is_direct());
@@ -426,7 +432,18 @@ impl Actor {
         }
         self.table.on_reached(peer);
         self.forget_relay_dial(id);
-        self.run_errands(peer, now);
+        // Whoever is asked by a ping on an old connection answers sooner than a new one is made: the old one is dead.
+        let dead = self.connections.doubted_with(peer, id);
+        for old in &dead {
+            tracing::debug!(connection = %old, %peer, "closed: no answer while another connection was made");
+            self.swarm.close_connection(*old);
+        }
+        if dead.is_empty() {
+            self.run_errands(peer, now);
+        } else {
+            // The relay client would take the dead connection until it is told of its end.
+            self.postpone_errands(peer, now);
+        }
         if self.relays.is_relay(peer) {
             self.swarm.behaviour_mut().alive.watch(peer, id);
         }

@@ -32,6 +32,8 @@ use super::{
 const MAX_ERRANDS: usize = 64;
 /// Limits of circuits whose connection is not there yet.
 const MAX_LIMITS: usize = 64;
+/// Until the end of a connection is known everywhere in the swarm.
+const MOMENT: Duration = Duration::from_millis(15);
 /// A relay tells the limit of a circuit that becomes a connection a few round trips later.
 const LIMIT_LIFE: Duration = Duration::from_secs(20);
 
@@ -129,6 +131,13 @@ impl Actor {
         let Some(address) = self.connections.address_of(peer) else { return };
         for errand in errands {
             self.run_errand(peer, &address, errand, now);
+        }
+    }
+
+    /// Whatever waited for a connection to `peer` goes on a moment later.
+    pub(super) fn postpone_errands(&mut self, peer: PeerId, now: Instant) {
+        for errand in self.errands.waiting.remove(&peer).unwrap_or_default() {
+            self.errands.later.push((now + MOMENT, peer, Vec::new(), errand));
         }
     }
 
