@@ -12,7 +12,7 @@ mod queue;
 mod session;
 
 pub use backoff::Backoff;
-pub use choice::{CROSSING_WINDOW, Connection, Keep, prefer};
+pub use choice::{CROSSING_CIRCUIT, CROSSING_WINDOW, Connection, Keep, prefer};
 pub use heartbeat::{
     IDLE_INTERVAL, IDLE_PATIENCE, IN_CALL_INTERVAL, IN_CALL_PATIENCE, PATIENCE_LONGEST, PROBE_PATIENCE,
 };

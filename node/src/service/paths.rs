@@ -161,17 +161,25 @@ impl Service {
         });
     }
 
-    /// Tries the direct addresses of a friend whose link is relayed. If one answers, the swarm tells of the upgrade.
+    /// Tries the direct addresses of a friend whose link is relayed. If one answers, the link moves there.
     pub(super) fn try_direct(&self, root: &RootPublic) {
-        let relayed = self.live_channel(root).is_some_and(|(info, _)| info.route == Route::Relayed);
-        let Some(known) = self.whereabouts.get(root).filter(|_| relayed && !self.book.hides(root)) else { return };
-        let (swarm, addresses) = (self.swarm.clone(), known.to_dial());
+        let Some((info, _)) = self.live_channel(root).filter(|(info, _)| info.route == Route::Relayed) else { return };
+        let Some(known) = self.whereabouts.get(root).filter(|_| !self.book.hides(root)) else { return };
+        let (swarm, notes, addresses) = (self.swarm.clone(), self.notes.clone(), known.to_dial());
+        let (root, from, peer) = (*root, info.connection, info.peer.clone());
         if addresses.is_empty() {
             return;
         }
         tokio::spawn(async move {
-            if let Ok(mut results) = swarm.dial_each(addresses, None).await {
-                while results.recv().await.is_some() {}
+            let Ok(mut results) = swarm.dial_each(addresses, None).await else { return };
+            while let Some(result) = results.recv().await {
+                if let Ok(to) = result
+                    && to.peer == peer
+                    && to.route != Route::Relayed
+                {
+                    let _ = notes.send(Note::Move { root, from, to }).await;
+                    return;
+                }
             }
         });
     }

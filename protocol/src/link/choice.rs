@@ -9,6 +9,11 @@ use super::ConnectionId;
 /// the first. Later, the side that dials anew has lost the first: then the newer one is right.
 pub const CROSSING_WINDOW: Duration = Duration::from_secs(10);
 
+/// A direct connection dialled by one side and a relayed one dialled by the other cross if the relayed one came up
+/// within this time after the direct one: it takes a few more round trips. One who dials a circuit later than that has
+/// lost the direct connection, perhaps just after it came up.
+pub const CROSSING_CIRCUIT: Duration = Duration::from_secs(3);
+
 /// What is known of a connection when the choice is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -36,17 +41,18 @@ pub enum Keep {
 /// Chooses: a greater boot id wins; of two that came up at about the same time, the direct one beats the relayed one;
 /// between equal ones the newer of the same dialler; of crossing dials the one that the lower root dialled (`lower`
 /// says whether that is this side). A direct connection always takes over from a relayed one; a relayed one takes over
-/// from a direct one only when the direct one has been there for a while: then whoever dials anew has lost it.
+/// from a direct one unless both sides dialled at about the same time: whoever dials anew has lost it.
 #[must_use]
 pub fn prefer(lower: bool, old: &Connection, new: &Connection) -> Keep {
     if new.remote_boot != old.remote_boot {
         return if new.remote_boot > old.remote_boot { Keep::New } else { Keep::Old };
     }
-    let at_once = new.since.saturating_duration_since(old.since) < CROSSING_WINDOW;
-    match (old.relayed, new.relayed) {
-        (true, false) => return Keep::New,
-        (false, true) => return if at_once { Keep::Old } else { Keep::New },
-        _ => {}
-    }
-    if at_once && new.dialled != old.dialled && new.dialled != lower { Keep::Old } else { Keep::New }
+    let age = new.since.saturating_duration_since(old.since);
+    let crossing = |window| new.dialled != old.dialled && age < window;
+    let old_stays = match (old.relayed, new.relayed) {
+        (true, false) => false,
+        (false, true) => crossing(CROSSING_CIRCUIT),
+        _ => crossing(CROSSING_WINDOW) && new.dialled != lower,
+    };
+    if old_stays { Keep::Old } else { Keep::New }
 }

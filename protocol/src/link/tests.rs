@@ -275,18 +275,18 @@ fn a_direct_connection_takes_over_from_a_relayed_one_at_any_time_and_nothing_is_
 }
 
 #[test]
-fn a_relayed_connection_takes_over_only_from_a_direct_one_that_is_old() {
-    for dialler in [0, 1] {
+fn a_relayed_connection_takes_over_from_a_direct_one_unless_both_sides_dialled_at_once() {
+    for (dialler, age, taken) in
+        [(1, Duration::ZERO, false), (1, CROSSING_CIRCUIT, true), (0, Duration::ZERO, true), (0, CROSSING_CIRCUIT, true)]
+    {
         let mut pair = Pair::new();
         let direct = pair.connect_by(0, false);
         pair.settle();
-        pair.connect_by(dialler, true);
-        pair.settle();
-        assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(direct); 2]);
-        pair.pass(CROSSING_WINDOW, false);
+        pair.pass(age, false);
         let relayed = pair.connect_by(dialler, true);
         pair.settle();
-        assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(relayed); 2]);
+        let expected = if taken { relayed } else { direct };
+        assert_eq!([0, 1].map(|side| pair.sides[side].connection()), [Some(expected); 2], "{dialler} {age:?}");
     }
 }
 
