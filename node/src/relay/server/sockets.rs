@@ -54,9 +54,14 @@ impl Opener {
         Self { inner, ports, runtime: tokio::runtime::Handle::current() }
     }
 
-    fn bind(&self, ip: IpAddr) -> Option<io::Result<tokio::net::UdpSocket>> {
+    fn bind(&self, ip: IpAddr, even: bool) -> Option<io::Result<tokio::net::UdpSocket>> {
         let socket = (0..TRIES).find_map(|_| {
             let port = rand::rng().random_range(self.ports.clone());
+            // Below a range that begins with an odd port is nothing for us.
+            let port = if even { port & !1 } else { port };
+            if !self.ports.contains(&port) {
+                return None;
+            }
             UdpSocket::bind((ip, port)).ok()
         })?;
         Some(socket.set_nonblocking(true).and_then(|()| tokio::net::UdpSocket::from_std(socket)))
@@ -66,9 +71,9 @@ impl Opener {
 impl Ports for Opener {
     type Socket = Arc<RelaySocket>;
 
-    fn open(&mut self, ip: IpAddr, client: Client, allocation: u64) -> Option<(Self::Socket, SocketAddr)> {
+    fn open(&mut self, ip: IpAddr, even: bool, client: Client, allocation: u64) -> Option<(Self::Socket, SocketAddr)> {
         let _runtime = self.runtime.enter();
-        let opened = self.bind(ip)?.and_then(|socket| Ok((socket.local_addr()?, Arc::new(socket))));
+        let opened = self.bind(ip, even)?.and_then(|socket| Ok((socket.local_addr()?, Arc::new(socket))));
         match opened {
             Ok((address, socket)) => {
                 let reader = tokio::spawn(read(self.inner.clone(), socket.clone(), client, allocation));

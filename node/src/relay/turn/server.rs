@@ -65,8 +65,9 @@ pub(crate) trait Ports {
     /// A socket.
     type Socket: Clone;
 
-    /// Binds a socket on this address of the machine, for the allocation of this number. `None` if no port is free.
-    fn open(&mut self, ip: IpAddr, client: Client, allocation: u64) -> Option<(Self::Socket, SocketAddr)>;
+    /// Binds a socket on this address of the machine, for the allocation of this number, with an even port if asked for.
+    /// `None` if no such port is free.
+    fn open(&mut self, ip: IpAddr, even: bool, client: Client, allocation: u64) -> Option<(Self::Socket, SocketAddr)>;
 }
 
 /// What to do with a packet of a client.

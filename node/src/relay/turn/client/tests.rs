@@ -29,7 +29,13 @@ struct Numbers(u16);
 impl Ports for Numbers {
     type Socket = u16;
 
-    fn open(&mut self, ip: IpAddr, _client: server::Client, _allocation: u64) -> Option<(u16, SocketAddr)> {
+    fn open(
+        &mut self,
+        ip: IpAddr,
+        _even: bool,
+        _client: server::Client,
+        _allocation: u64,
+    ) -> Option<(u16, SocketAddr)> {
         self.0 += 1;
         Some((self.0, SocketAddr::new(ip, self.0)))
     }

@@ -161,10 +161,12 @@ impl<S: Clone> Core<S> {
             return Err(TRANSPORT_UNSUPPORTED);
         }
         let wanted = wanted(message)?;
-        // Pairs of ports are of no use to anyone here.
-        if message.get(attribute::EVEN_PORT).is_some() {
-            return Err(NO_CAPACITY);
-        }
+        // An even port can be had; the next higher one beside it (the R bit) is of no use to anyone here.
+        let even = match message.get(attribute::EVEN_PORT) {
+            None => false,
+            Some([flags, ..]) if flags & 0x80 == 0 => true,
+            Some(_) => return Err(NO_CAPACITY),
+        };
         let (v4, v6) = (self.settings.v4.filter(|_| wanted.v4), self.settings.v6.filter(|_| wanted.v6));
         if (wanted.v4 && v4.is_none()) || (wanted.v6 && v6.is_none() && !wanted.additional) {
             return Err(FAMILY_UNSUPPORTED);
@@ -185,7 +187,7 @@ impl<S: Clone> Core<S> {
         let expires = clock.now + lifetime(message).unwrap_or(LIFETIME);
         let mut relays = Vec::new();
         for ip in [v4, v6].into_iter().flatten() {
-            match ports.open(ip, client, number) {
+            match ports.open(ip, even, client, number) {
                 Some((socket, address)) => relays.push(Relay { socket, address, expires }),
                 None if wanted.additional && ip.is_ipv6() => {}
                 None => return Err(NO_CAPACITY),

@@ -37,12 +37,21 @@ impl PartialEq for Socket {
 impl Ports for Fake {
     type Socket = Socket;
 
-    fn open(&mut self, ip: IpAddr, _client: super::Client, _allocation: u64) -> Option<(Socket, SocketAddr)> {
+    fn open(
+        &mut self,
+        ip: IpAddr,
+        even: bool,
+        _client: super::Client,
+        _allocation: u64,
+    ) -> Option<(Socket, SocketAddr)> {
         if *self.open.borrow() >= self.most {
             return None;
         }
         *self.open.borrow_mut() += 1;
         self.next += 1;
+        if even && self.next.is_multiple_of(2) {
+            self.next += 1;
+        }
         let port = 49_151 + self.next;
         Some((Socket(port, Rc::new(Held(self.open.clone()))), SocketAddr::new(ip, port)))
     }
@@ -397,9 +406,10 @@ fn other_transports_and_unknown_attributes_are_refused_as_the_rfc_says() {
     assert_eq!(code(&[(attribute::REQUESTED_TRANSPORT, vec![6, 0, 0, 0])]), 442);
     assert_eq!(code(&[(attribute::REQUESTED_TRANSPORT, vec![17, 0])]), 400);
     assert_eq!(code(&[allocate(), vec![(0x0022, vec![0; 8])]].concat()), 420);
-    assert_eq!(code(&[allocate(), vec![(attribute::EVEN_PORT, vec![0; 4])]].concat()), 508);
-    assert_eq!(rig.code(client(1), "alice", method::REFRESH, &[]), 437);
-    assert_eq!(rig.code(client(1), "alice", 0x00c, &[]), 400);
+    assert_eq!(code(&[allocate(), vec![(attribute::EVEN_PORT, vec![0x80])]].concat()), 508, "a pair of ports");
+    assert_eq!(code(&[allocate(), vec![(attribute::EVEN_PORT, vec![0])]].concat()), 0);
+    assert_eq!(rig.code(client(2), "alice", method::REFRESH, &[]), 437);
+    assert_eq!(rig.code(client(2), "alice", 0x00c, &[]), 400);
 }
 
 #[test]
