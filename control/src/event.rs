@@ -75,7 +75,7 @@ pub enum Event {
     Found {
         /// Who.
         id: FriendId,
-        /// "memory", "lan", "presence", "pair" or "contact".
+        /// "memory", "lan", "presence", "pair" or "contact"; the last three with " over IPFS" from the public DHT.
         via: String,
         /// Id of the DHT query, if there was one; the log has it too.
         #[serde(default, skip_serializing_if = "Option::is_none")]

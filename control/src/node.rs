@@ -61,6 +61,41 @@ pub struct Health {
     pub slots_confirmed: u32,
     /// Records kept for others.
     pub records_stored: u32,
+    /// Where friends are found: in the nodes' "own" DHT, in the public "ipfs" one, or in "both".
+    #[serde(default)]
+    pub discovery: String,
+    /// The public IPFS DHT, if it may be asked: for slots, or for first nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicDht>,
+}
+
+/// The public IPFS DHT as this node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublicDht {
+    /// How its client is doing.
+    pub state: PublicDhtState,
+    /// Servers connected at present.
+    pub servers: u32,
+    /// Slots that are published there.
+    pub slots_published: u32,
+    /// Slots that were read back from there.
+    pub slots_confirmed: u32,
+    /// What went wrong last, if nothing went well since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// How the client of the public DHT is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicDhtState {
+    /// Not asked for anything at present.
+    #[default]
+    Resting,
+    /// Asked, and no server has answered yet.
+    Reaching,
+    /// Servers answer.
+    Connected,
 }
 
 /// Milestones of this start, milliseconds since the process began.
@@ -87,7 +122,7 @@ pub struct LookupRequest {
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lookup {
-    /// Which slot answered: "presence", "pair" or "contact".
+    /// Which slot answered: "presence", "pair" or "contact", with " over IPFS" from the public DHT.
     pub slot: String,
     /// Id of the DHT query, as in the log.
     pub query: String,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::relay::{Limits, Proxy, RELAY_PORTS, Secret};
+use crate::swarm::public::{MAX_START, WELL_KNOWN};
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,21 @@ pub struct Network {
     /// HTTP proxy for TCP connections to relays, `http://[user:password@]host:port`; "" for none. Without this key
     /// the environment's `https_proxy` holds.
     pub proxy: Option<Secret>,
+    /// In which DHT friends are found.
+    pub discovery: Discovery,
+    /// Whether to find first nodes in the public IPFS DHT while no other node is known, and to be found there.
+    pub bootstrap_public: bool,
+    /// Whether to be found there by nodes that know no other.
+    pub announce: Announce,
+    /// Where the public IPFS DHT is started from (multiaddr with `/p2p/…`).
+    pub ipfs_bootstrap: Vec<String>,
+}
+
+impl Network {
+    /// Whether the nodes of the public DHT to start from are those that everybody uses.
+    pub fn starts_well_known(&self) -> bool {
+        self.ipfs_bootstrap == WELL_KNOWN
+    }
 }
 
 impl Default for Network {
@@ -89,8 +105,49 @@ impl Default for Network {
             port_mapping: true,
             relay_server: DhtServer::Auto,
             proxy: None,
+            discovery: Discovery::Own,
+            bootstrap_public: true,
+            announce: Announce::Auto,
+            ipfs_bootstrap: WELL_KNOWN.map(str::to_owned).to_vec(),
         }
     }
+}
+
+/// In which DHT slots are published and looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Discovery {
+    /// In that of the nodes themselves.
+    #[default]
+    Own,
+    /// In the public IPFS DHT.
+    Ipfs,
+    /// In both.
+    Both,
+}
+
+impl Discovery {
+    /// The word in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Ipfs => "ipfs",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Whether this node lets others start from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Announce {
+    /// When others have found that it can be reached.
+    #[default]
+    Auto,
+    /// At every public address it listens on.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Whether to do something for others.
@@ -226,6 +283,7 @@ impl Config {
         let proxy = proxy.is_none_or(|text| Proxy::parse(text).is_ok());
         range(proxy, "network.proxy", "http://host:port or http://user:password@host:port")?;
         range(config.network.bootstrap.len() <= 64, "network.bootstrap", "at most 64 addresses")?;
+        range(config.network.ipfs_bootstrap.len() <= MAX_START, "network.ipfs_bootstrap", "at most 32 addresses")?;
         Ok(config)
     }
 }

@@ -22,9 +22,10 @@ use crate::emitter::Emitter;
 use crate::home::{self, Home};
 use crate::keyfile::{self, Found, Keys};
 use crate::portmap::{self, Portmap};
-use crate::rendezvous::Rendezvous;
+use crate::rendezvous::{Discovery, Rendezvous, first};
 use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
 use crate::store::{self, Vault};
+use crate::swarm::public::{Client, check_start};
 use crate::{links, netwatch, relay, swarm};
 
 /// How long a passphrase attempt that failed makes the next one wait.
@@ -141,7 +142,13 @@ impl Up<'_> {
         bootstrap.iter().try_for_each(|address| swarm::check_bootstrap(address))?;
         bootstrap.extend(records.dht_peers());
         let (swarm, swarm_events) = start_swarm(&self.config, bootstrap, ports)?;
-        let (rendezvous, rendezvous_events) = Rendezvous::start(swarm.clone());
+        let public = start_public(&self.config, &swarm)?;
+        let discovery = match (self.config.network.discovery, public.clone()) {
+            (config::Discovery::Ipfs, Some(client)) => Discovery::Public(client),
+            (config::Discovery::Both, Some(client)) => Discovery::Both(client),
+            _ => Discovery::Own,
+        };
+        let (rendezvous, rendezvous_events) = Rendezvous::start_in(swarm.clone(), discovery);
         let engine = start_engine(&self.config, ports).await?;
         if let Some(busy) = engine.busy() {
             notices.push(format!("UDP port {busy} is in use; calls use port {} instead.", engine.port()));
@@ -164,6 +171,7 @@ impl Up<'_> {
             swarm_events,
             rendezvous,
             rendezvous_events,
+            public,
             network: netwatch::start(),
             engine,
             portmap,
@@ -251,6 +259,29 @@ fn with_port(address: &str, ports: Ports) -> String {
         })
     };
     put("udp", ports.quic).or_else(|| put("tcp", ports.tcp)).unwrap_or_else(|| address.to_owned())
+}
+
+/// The client of the public DHT, if anything in the configuration needs one; it rests until it is asked for something.
+/// Nodes on loopback alone ask nobody outside for first nodes.
+fn start_public(config: &Config, swarm: &swarm::Handle) -> Result<Option<Client>, swarm::StartError> {
+    let network = &config.network;
+    network.ipfs_bootstrap.iter().try_for_each(|address| check_start(address))?;
+    let outside = !loopback_alone(config) || !network.starts_well_known();
+    let first = network.bootstrap_public && outside && !network.ipfs_bootstrap.is_empty();
+    if !first && network.discovery == config::Discovery::Own {
+        return Ok(None);
+    }
+    let client = Client::new(&network.ipfs_bootstrap)?;
+    if first {
+        first::start_seeking(swarm, &client);
+        let announcer = || Client::announcer(&network.ipfs_bootstrap);
+        match network.announce {
+            config::Announce::Auto => first::start_announcing(swarm, announcer()?, first::Announce::Auto),
+            config::Announce::On => first::start_announcing(swarm, announcer()?, first::Announce::On),
+            config::Announce::Off => {}
+        }
+    }
+    Ok(Some(client))
 }
 
 /// Opens the one port of all calls: the configured one, the one used last, or any.

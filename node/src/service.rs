@@ -24,6 +24,7 @@ mod network;
 mod paths;
 mod portmap;
 mod preflight;
+mod public;
 mod reach;
 mod relay;
 mod view;
@@ -94,6 +95,8 @@ pub struct Parts {
     pub rendezvous_events: mpsc::Receiver<rendezvous::Event>,
     /// Changes of the machine's network.
     pub network: mpsc::Receiver<netwatch::Change>,
+    /// The public IPFS DHT, if it may be asked.
+    pub public: Option<swarm::public::Client>,
     /// Media of calls.
     pub engine: crate::calls::Engine,
     /// Ports of the home router.
@@ -119,6 +122,7 @@ pub struct Service {
     records: Records,
     swarm: swarm::Handle,
     rendezvous: Rendezvous,
+    public: Option<swarm::public::Client>,
     slots: watch::Sender<Vec<rendezvous::Slot>>,
     listen: Vec<String>,
     addresses: Option<swarm::Addresses>,
@@ -223,6 +227,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         slots: publisher(parts.rendezvous.clone(), parts.identity.certificate, parts.swarm.relayed()),
         swarm: parts.swarm,
         rendezvous: parts.rendezvous,
+        public: parts.public,
         listen: Vec::new(),
         addresses: None,
         engine: parts.engine,
@@ -457,9 +462,6 @@ impl Service {
     }
 
     fn status(&self) -> Status {
-        let health = *self.rendezvous.status().borrow();
-        let dht = self.swarm.dht();
-        let dht = dht.borrow();
         let mut notices = self.notices.clone();
         notices.extend(self.records.trouble());
         Status {
@@ -474,14 +476,7 @@ impl Service {
             listen: self.listen.clone(),
             media_port: self.engine.port(),
             reachability: self.reachability(),
-            dht: twocan_control::Health {
-                peers: small(dht.peers),
-                server: dht.server,
-                slots_published: small(health.published),
-                slots_confirmed: small(health.confirmed),
-                // The swarm's own task knows; the handle asks it.
-                records_stored: 0,
-            },
+            dht: self.health(),
             friends: small(self.book.friends().count()),
             friends_online: small(self.book.friends().filter(|friend| friend.online).count()),
             requests: small(self.book.requests().count()),

@@ -28,6 +28,7 @@ mod dht;
 mod exchange;
 mod limits;
 mod protobuf;
+pub mod public;
 mod punch;
 mod reachability;
 mod relays;
@@ -97,6 +98,14 @@ pub fn check_bootstrap(address: &str) -> Result<(), StartError> {
         return Ok(());
     }
     Err(refused("it takes /ip4, /ip6 or /dns with /tcp/PORT or /udp/PORT/quic-v1".to_owned()))
+}
+
+/// The source network of an address that begins with an IP, for limits on how much is done for one, and whether it is
+/// this machine or a private network.
+pub fn ip_range(address: &str) -> Option<(SourceRange, bool)> {
+    let ip = scope::ip_of(&address.parse().ok()?)?;
+    let scope = scope::scope_of_ip(ip)?;
+    Some((SourceRange::of(ip), scope != Scope::Public))
 }
 
 /// Starts a swarm with a new key, on the current tokio runtime.
@@ -316,6 +325,11 @@ impl Handle {
     /// Closes every connection, so that the other sides know at once, and stops the swarm.
     pub async fn shutdown(&self) {
         let _ = self.ask(Command::Shutdown).await;
+    }
+
+    /// A name for a lookup that is made elsewhere, so that it is unique in the log.
+    pub fn name_query(&self) -> QueryId {
+        self.next_query()
     }
 
     fn next_query(&self) -> QueryId {

@@ -5,6 +5,8 @@
 
 mod attacker;
 #[cfg(target_os = "linux")]
+pub mod foreign;
+#[cfg(target_os = "linux")]
 pub mod lab;
 mod node;
 mod seat;

@@ -241,8 +241,10 @@ fn write_config(home: &Path, options: &Options) -> Result<()> {
     let loopback = || ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned).to_vec();
     let listen = options.listen.clone().unwrap_or_else(loopback);
     let listen: Vec<String> = listen.iter().map(|address| format!("{address:?}")).collect();
+    // No test asks the internet for first nodes; who wants to find some says where.
+    let outside = if options.extra.contains("ipfs_bootstrap") { "" } else { "bootstrap_public = false\n" };
     let text = format!(
-        "[network]\nlisten = [{}]\nmdns = false\nbootstrap = [{}]\ndht_server = \"{}\"\n{}",
+        "[network]\nlisten = [{}]\nmdns = false\nbootstrap = [{}]\ndht_server = \"{}\"\n{outside}{}",
         listen.join(", "),
         quoted.join(", "),
         options.dht_server.unwrap_or("auto"),

@@ -40,7 +40,10 @@ pub fn status(status: &Status, style: Style) -> String {
     } else {
         let server = if status.dht.server { ", serving the DHT" } else { "" };
         let dht = match status.dht.peers {
-            0 => style.paint(Colour::Yellow, "no other node known: friends cannot be found yet"),
+            0 if status.dht.discovery == "own" || status.dht.discovery.is_empty() => {
+                style.paint(Colour::Yellow, "no other node known: friends cannot be found yet")
+            }
+            0 => "no other node known".to_owned(),
             1 => format!("1 node connected{server}"),
             peers => format!("{peers} nodes connected{server}"),
         };
@@ -52,6 +55,14 @@ pub fn status(status: &Status, style: Style) -> String {
         lines.push(format!("reached:  {}", reachability(status.reachability)));
         let slots = (status.dht.slots_confirmed, status.dht.slots_published);
         lines.push(format!("findable: {} of {} slots confirmed by other nodes", slots.0, slots.1));
+        if let Some(public) = &status.dht.public
+            && status.dht.discovery != "own"
+        {
+            lines.push(format!(
+                "IPFS:     {} of {} slots confirmed in the public DHT",
+                public.slots_confirmed, public.slots_published
+            ));
+        }
         lines.push(format!("calls on: UDP port {}", status.media_port));
     }
     for notice in &status.notices {

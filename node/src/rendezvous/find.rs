@@ -4,7 +4,8 @@
 //! begun when one turns out empty or takes long. [`places`] says which, [`judge`] what the copies are worth, [`hunt`] how
 //! it goes on; this drives them over the swarm. Every copy is verified and opened; the newest counts. The first valid copy is reported at once, a newer one
 //! when it comes, and the search ends when it is good enough: some copies agree, or little time has passed since the
-//! first. Nodes that gave an older copy are sent the newest.
+//! first. Nodes that gave an older copy are sent the newest. [`public`] looks into the same places in the public DHT, if
+//! that is wanted; nobody waits for it who has found something.
 
 use std::{
     collections::HashMap,
@@ -14,6 +15,7 @@ use std::{
 mod hunt;
 mod judge;
 mod places;
+mod public;
 
 pub use hunt::{Hunt, Order};
 pub use judge::{Judge, Verdict};
@@ -30,11 +32,13 @@ use twocan_protocol::{
     rendezvous::{Body, Grant},
 };
 
-use super::unix_ms;
+use super::{Discovery, unix_ms};
 use crate::swarm::{Get, GetEvent, GetReport, Handle, QueryId};
 
 /// A search ends by then.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// A search in the public DHT too, which is larger.
+const PUBLIC_DEADLINE: Duration = Duration::from_secs(55);
 /// Newer and newer copies come at most this often.
 const EVENTS: usize = 16;
 
@@ -59,8 +63,10 @@ pub enum Target {
 pub struct Found {
     /// Where the person's node is, by its own word, which is not expired.
     pub body: Body,
-    /// In which kind of slot: "presence", "pair" or "contact".
+    /// In which kind of slot: "presence", "pair" or "contact", and "… over IPFS" for a copy from the public DHT.
     pub via: &'static str,
+    /// Whether its copy lay in the public DHT.
+    pub public: bool,
     /// Of two by one person the higher one counts.
     pub sequence: u64,
     /// The lookup, as in the log.
@@ -140,13 +146,21 @@ impl Drop for Search {
 }
 
 /// Starts a search.
-pub(super) fn start(swarm: Handle, target: Target) -> Search {
+pub(super) fn start(swarm: Handle, discovery: &Discovery, target: Target) -> Search {
     let (events, receiver) = mpsc::channel(EVENTS);
+    let discovery = discovery.clone();
     let task = tokio::spawn(async move {
         let started = Instant::now();
         let mut report = Report::default();
-        let search = run(&swarm, &target, &events, &mut report, started);
-        let _ = timeout(DEADLINE, search).await;
+        match discovery.public() {
+            None => {
+                let _ = timeout(DEADLINE, run(&swarm, &target, &events, &mut report, started)).await;
+            }
+            Some(client) => {
+                let both = public::beside(&swarm, client, discovery.is_own(), &target, &events, &mut report, started);
+                let _ = timeout(PUBLIC_DEADLINE, both).await;
+            }
+        }
         report.took = started.elapsed();
         let _ = events.send(SearchEvent::Done(report)).await;
     });
@@ -190,7 +204,7 @@ async fn run(
                 Order::Found(place, sequence, body) => {
                     let (Some(lookup), Some((via, epoch))) = (lookups.get(&place), hunt.place(place)) else { continue };
                     let query = lookup.query;
-                    let found = Found { body: *body, via, sequence, query, took: started.elapsed() };
+                    let found = Found { body: *body, via, public: false, sequence, query, took: started.elapsed() };
                     if report.answer.is_none() {
                         report.answer = Some((via, query));
                         report.first = Some(found.took);

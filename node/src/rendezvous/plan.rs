@@ -21,32 +21,73 @@ use twocan_protocol::{
     },
 };
 
-/// Storing nodes keep a record for three hours; it is renewed well before.
-const RENEW: Duration = Duration::from_secs(8100);
-/// A place with few holders is looked at this long after it was last seen: do the others still have it?
-const CHECK: Duration = Duration::from_secs(2700);
 /// With so many holders a record outlives what happens in two hours, and is not looked at.
 const MANY: u32 = 10;
 /// Changes of addresses come in bunches: one put for all.
 const SETTLE: Duration = Duration::from_millis(600);
-/// Between two puts of one place for changed addresses.
-const MIN_PAUSE: Duration = Duration::from_secs(20);
 /// What is due within this time is done along with what is due now, over the same connections.
 const TOGETHER: Duration = Duration::from_secs(600);
 /// A next epoch is put this long before its turn at the earliest: records live three hours.
 const AHEAD_MS: u64 = 3_600_000;
-/// Pauses after a put that nobody took.
-const BACK_OFF: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(4),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-];
-/// Pair slots in one epoch; more wait for a later one.
-const MAX_PAIRS: usize = 64;
-/// Pair slots in one epoch for friends from whom the addresses are hidden, who have no other: about 30 MB an hour.
-const MAX_HIDDEN: usize = 256;
+/// What differs between our own DHT and the public one.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// A record is put again after this time, if its epoch lasts so long.
+    pub renew: Duration,
+    /// A place with few holders is looked at this long after it was last seen: do the others still have it?
+    pub check: Option<Duration>,
+    /// Between two puts of one place for changed addresses.
+    pub min_pause: Duration,
+    /// Pauses after a put that nobody took.
+    pub back_off: [Duration; 5],
+    /// Pair slots in one epoch; more wait for a later one.
+    pub pairs: usize,
+    /// Pair slots in one epoch for friends from whom the addresses are hidden, who have no other.
+    pub hidden: usize,
+    /// Contact slots of a day.
+    pub contacts: u8,
+}
+
+impl Rules {
+    /// Our own DHT: storing nodes keep a record for three hours; it is renewed well before.
+    pub const OWN: Self = Self {
+        renew: Duration::from_secs(8100),
+        check: Some(Duration::from_secs(2700)),
+        min_pause: Duration::from_secs(20),
+        back_off: seconds([1, 4, 15, 60, 300]),
+        pairs: 64,
+        // About 30 MB an hour.
+        hidden: 256,
+        contacts: CONTACT_SLOTS,
+    };
+    /// The public one: servers keep a record for two days, and each put costs more and bothers strangers.
+    pub const PUBLIC: Self = Self {
+        renew: Duration::from_secs(36_000),
+        check: None,
+        min_pause: Duration::from_secs(60),
+        back_off: seconds([30, 120, 600, 1800, 3600]),
+        pairs: 8,
+        hidden: 8,
+        contacts: 2,
+    };
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::OWN
+    }
+}
+
+const fn seconds(pauses: [u64; 5]) -> [Duration; 5] {
+    let mut out = [Duration::ZERO; 5];
+    let mut at = 0;
+    while at < 5 {
+        out[at] = Duration::from_secs(pauses[at]);
+        at += 1;
+    }
+    out
+}
+
 /// Until then a pair slot is put in every epoch (ms).
 const EVERY_UNTIL_MS: u64 = 2 * 24 * 3_600_000;
 /// Until then in every fourth, later in every twelfth (ms).
@@ -207,6 +248,7 @@ struct Place {
 /// The table.
 #[derive(Default)]
 pub struct Plan {
+    rules: Rules,
     slots: Vec<Slot>,
     places: BTreeMap<PlaceId, Place>,
     version: u64,
@@ -233,6 +275,11 @@ impl Status {
 }
 
 impl Plan {
+    /// An empty plan with other rules than those of our own DHT.
+    pub fn with(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
     /// Takes the slots to publish from now on.
     pub fn set_slots(&mut self, slots: Vec<Slot>, now: Instant, unix_ms: u64, rng: &mut impl CryptoRng) {
         self.slots = slots;
@@ -246,7 +293,7 @@ impl Plan {
             if let Some((at, put)) = place.put
                 && put != version
             {
-                place.due = place.due.min((now + SETTLE).max(at + MIN_PAUSE));
+                place.due = place.due.min((now + SETTLE).max(at + self.rules.min_pause));
             }
         }
     }
@@ -271,12 +318,17 @@ impl Plan {
         for slot in &self.slots {
             let schedule = slot.schedule();
             let [current, next] = schedule.to_publish(unix_ms);
-            if matches!(slot, Slot::Pair { .. }) {
-                let (count, most) = if slot.is_hidden() { (&mut hidden, MAX_HIDDEN) } else { (&mut pairs, MAX_PAIRS) };
-                *count += 1;
-                if *count > most {
-                    continue;
+            match slot {
+                Slot::Pair { .. } => {
+                    let (count, most) =
+                        if slot.is_hidden() { (&mut hidden, self.rules.hidden) } else { (&mut pairs, self.rules.pairs) };
+                    *count += 1;
+                    if *count > most {
+                        continue;
+                    }
                 }
+                Slot::Contact { index, .. } if *index >= self.rules.contacts => continue,
+                _ => {}
             }
             let ends_ms = schedule.end_ms(current);
             if slot.is_wanted(current, unix_ms) {
@@ -347,6 +399,7 @@ impl Plan {
             return Vec::new();
         }
         let version = self.version;
+        let rules = self.rules;
         let mut jobs = Vec::new();
         for (id, place) in &mut self.places {
             let along = place.failures == 0 && place.due <= now + TOGETHER;
@@ -355,7 +408,13 @@ impl Plan {
             }
             place.running = true;
             let job = match place.put {
-                Some((at, put)) if put == version && now.saturating_duration_since(at) + TOGETHER < RENEW => Job::Check,
+                Some((at, put))
+                    if put == version
+                        && rules.check.is_some()
+                        && now.saturating_duration_since(at) + TOGETHER < rules.renew =>
+                {
+                    Job::Check
+                }
                 _ => Job::Put,
             };
             jobs.push((*id, job));
@@ -366,6 +425,7 @@ impl Plan {
     /// A job ended.
     pub fn finished(&mut self, id: &PlaceId, outcome: Outcome, now: Instant) {
         let (version, urgent) = (self.version, self.urgent);
+        let Rules { renew, check, back_off: pauses, .. } = self.rules;
         let Some(place) = self.places.get_mut(id) else { return };
         if let Outcome::Put { sequence, version: put, .. } = outcome
             && put < urgent
@@ -387,9 +447,9 @@ impl Plan {
                 } else if put != version {
                     now + SETTLE
                 } else if confirmed {
-                    now + if holders < MANY { CHECK } else { RENEW }
+                    now + if holders < MANY { check.unwrap_or(renew) } else { renew }
                 } else {
-                    now + back_off(place.failures)
+                    now + back_off(&pauses, place.failures)
                 };
             }
             Outcome::Failed { seen } => {
@@ -397,12 +457,12 @@ impl Plan {
                 place.put = None;
                 place.confirmed = false;
                 place.failures += 1;
-                place.due = now + back_off(place.failures);
+                place.due = now + back_off(&pauses, place.failures);
             }
             Outcome::Present => {
                 place.confirmed = true;
                 place.failures = 0;
-                place.due = now + CHECK;
+                place.due = now + check.unwrap_or(renew);
             }
             Outcome::Missing => {
                 place.put = None;
@@ -444,8 +504,8 @@ impl Plan {
     }
 }
 
-fn back_off(failures: usize) -> Duration {
-    BACK_OFF[failures.saturating_sub(1).min(BACK_OFF.len() - 1)]
+fn back_off(pauses: &[Duration; 5], failures: usize) -> Duration {
+    pauses[failures.saturating_sub(1).min(pauses.len() - 1)]
 }
 
 #[cfg(test)]
@@ -519,7 +579,7 @@ mod tests {
             plan.finished(&jobs[0].0, Outcome::Put { sequence: 1, version: 0, holders, confirmed: true }, now);
             plan.places[&jobs[0].0].due - now
         };
-        assert_eq!([2, 20].map(pause), [CHECK, RENEW]);
+        assert_eq!([2, 20].map(pause), [Rules::OWN.check.unwrap(), Rules::OWN.renew]);
     }
 
     #[test]
@@ -557,9 +617,9 @@ mod tests {
         plan.set_version(1, now);
         plan.set_version(2, now);
         assert!(plan.due(now + SETTLE).is_empty(), "not so soon after the last put");
-        let again = plan.due(now + MIN_PAUSE);
+        let again = plan.due(now + Rules::OWN.min_pause);
         assert_eq!(again, [(jobs[0].0, Job::Put)]);
-        assert!(plan.due(now + MIN_PAUSE).is_empty(), "it runs");
+        assert!(plan.due(now + Rules::OWN.min_pause).is_empty(), "it runs");
     }
 
     #[test]
@@ -577,7 +637,7 @@ mod tests {
         assert!(plan.due(now).is_empty(), "the urgent one still runs");
         plan.finished(&first[0].0, put(9, 1), now);
         assert_eq!(plan.status(), Status { wanted: 1, published: 1, confirmed: 1 });
-        assert_eq!(plan.next_due().unwrap() - now, CHECK);
+        assert_eq!(plan.next_due().unwrap() - now, Rules::OWN.check.unwrap());
     }
 
     #[test]
@@ -594,13 +654,49 @@ mod tests {
             pauses.push(next - now);
             now = next;
         }
-        assert_eq!(pauses[..5], BACK_OFF);
+        assert_eq!(pauses[..5], Rules::OWN.back_off);
         let jobs = plan.due(now);
         plan.finished(&jobs[0].0, Outcome::Failed { seen: 9_000_000_000_000 }, now);
         assert!(plan.due(now).is_empty());
         plan.hasten(now);
         assert_eq!(plan.due(now).len(), 1);
         assert_eq!(plan.next_sequence(&jobs[0].0, 1_800_000_000_000), 9_000_000_000_001);
+    }
+
+    #[test]
+    fn the_public_dht_gets_fewer_places_and_each_of_them_once_in_ten_hours() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let (start, unix_ms) = (Instant::now(), 1_800_000_000_000);
+        let root = Arc::new(RootKey::from_secret(&[1; 32]));
+        let token = ContactToken::derived(&root);
+        let pairs = (2..30).map(|n| {
+            let friend = RootKey::from_secret(&[n; 32]).public();
+            Slot::Pair {
+                root: Arc::clone(&root),
+                friendship: FriendshipKey::of(&root, &friend),
+                friend,
+                since_ms: None,
+            }
+        });
+        let mut plan = Plan::with(Rules::PUBLIC);
+        plan.set_slots(Slot::contacts(&root, token, false).chain(pairs).collect(), start, unix_ms, &mut rng);
+        let current = plan.status().wanted;
+        assert_eq!(current, Rules::PUBLIC.pairs + usize::from(Rules::PUBLIC.contacts));
+        let contact = |jobs: &[(PlaceId, Job)]| jobs.iter().filter(|((id, _), _)| id.kind() == "contact").count();
+        let mut puts = 0;
+        for minute in 0..20 * 60 {
+            let now = start + Duration::from_secs(minute * 60);
+            plan.turn(now, unix_ms, &mut rng);
+            let jobs = plan.due(now);
+            assert!(jobs.iter().all(|(_, job)| *job == Job::Put));
+            puts += contact(&jobs);
+            for (id, _) in jobs {
+                let outcome = Outcome::Put { sequence: 1, version: 0, holders: 3, confirmed: true };
+                plan.finished(&id, outcome, now);
+            }
+        }
+        // Two places of the current day at the start and ten hours later, and two of the next day at some time.
+        assert!((4..=8).contains(&puts), "{puts}");
     }
 
     #[test]

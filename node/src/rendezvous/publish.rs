@@ -14,15 +14,16 @@ use tokio::{
 };
 use twocan_protocol::{
     identity::{Certificate, PeerId},
-    rendezvous::{Body, Publisher, verify_record},
+    rendezvous::{Publisher, verify_record},
 };
 
 use super::{
     Event, Hidden,
+    author::{Author, Change},
     plan::{Job, Outcome, PlaceId, Plan, Slot, SlotId, Status},
     unix_ms,
 };
-use crate::swarm::{Addresses, Copy, DhtView, GetEvent, Handle, PutEvent, QueryId};
+use crate::swarm::{Copy, DhtView, GetEvent, Handle, PutEvent, QueryId};
 
 /// Jobs at a time: all places of a node at its start, so that none waits for the dead nodes that another meets.
 const AT_ONCE: usize = 16;
@@ -30,8 +31,6 @@ const AT_ONCE: usize = 16;
 const LOOK: Duration = Duration::from_secs(60);
 /// Attempts to read a record back after a put, and the pause between them.
 const READ_BACK: (usize, Duration) = (3, Duration::from_millis(700));
-/// A record is believed this long after its epoch's end, for clocks that differ.
-const GRACE_MS: u64 = 15 * 60_000;
 /// Nodes that joined a small network get our records after this time, all that joined together.
 const NEWCOMER_DELAY: Duration = Duration::from_secs(2);
 /// Nodes served in that way in an hour: in a network that grows, the next put finds the right holders anyway.
@@ -39,6 +38,8 @@ const NEWCOMERS_PER_HOUR: usize = 20;
 /// A put that gets no first answer within this time is reported as failed; it runs on.
 const PUT_DEADLINE: Duration = Duration::from_secs(15);
 
+/// What publishing tasks are told.
+#[derive(Clone)]
 pub(super) enum Command {
     Slots(Vec<Slot>),
     Device(Certificate, Vec<String>),
@@ -54,11 +55,7 @@ pub(super) struct Publishing {
     events: mpsc::Sender<Event>,
     status: watch::Sender<Status>,
     plan: Plan,
-    device: Option<(Certificate, Vec<String>)>,
-    hidden: Option<Hidden>,
-    /// The addresses at relays that were published last, if any were.
-    told_relayed: Vec<String>,
-    addresses: Addresses,
+    author: Author,
     version: u64,
     queue: VecDeque<(PlaceId, Job)>,
     jobs: JoinSet<(PlaceId, Outcome)>,
@@ -76,15 +73,12 @@ impl Publishing {
         status: watch::Sender<Status>,
     ) -> Self {
         Self {
+            author: Author::new(swarm.clone()),
             swarm,
             inbox,
             events,
             status,
             plan: Plan::default(),
-            device: None,
-            hidden: None,
-            told_relayed: Vec::new(),
-            addresses: Addresses::default(),
             version: 0,
             queue: VecDeque::new(),
             jobs: JoinSet::new(),
@@ -98,7 +92,7 @@ impl Publishing {
     pub(super) async fn run(mut self) {
         let mut addresses = self.swarm.addresses();
         let mut dht = self.swarm.dht();
-        self.addresses = addresses.borrow_and_update().clone();
+        self.author.set_addresses(addresses.borrow_and_update().clone());
         let mut was_alone = dht.borrow_and_update().peers == 0;
         loop {
             let now = Instant::now();
@@ -121,7 +115,7 @@ impl Publishing {
                     if changed.is_err() {
                         return;
                     }
-                    self.addresses = addresses.borrow_and_update().clone();
+                    self.author.set_addresses(addresses.borrow_and_update().clone());
                     self.bump(Instant::now());
                 }
                 changed = dht.changed() => {
@@ -164,22 +158,12 @@ impl Publishing {
     }
 
     fn set_device(&mut self, certificate: Certificate, relayed: Vec<String>, now: Instant) {
-        let (same, had_none) = match &self.device {
-            Some((known, relayed)) => (*known == certificate, relayed.is_empty()),
-            None => (false, true),
-        };
-        let known = self.told_relayed == relayed;
-        if !relayed.is_empty() {
-            self.told_relayed.clone_from(&relayed);
-        }
-        let lost = relayed.is_empty();
-        self.device = Some((certificate, relayed));
-        // A relay that is lost is mostly back, or replaced, in a moment: for that nothing is put.
-        if same && (lost || known) {
+        let change = self.author.set_device(certificate, relayed);
+        if change == Change::None {
             return;
         }
         self.version += 1;
-        if had_none && !lost {
+        if change == Change::Urgent {
             self.plan.set_urgent_version(self.version, now);
         } else {
             self.plan.set_version(self.version, now);
@@ -187,15 +171,10 @@ impl Publishing {
     }
 
     fn set_hidden(&mut self, hidden: Option<Hidden>, now: Instant) {
-        let circuits = |hidden: &Option<Hidden>| hidden.as_ref().is_some_and(|hidden| !hidden.relayed.is_empty());
-        let before = std::mem::replace(&mut self.hidden, hidden);
-        let same_node = before.as_ref().map(|node| &node.peer_id) == self.hidden.as_ref().map(|node| &node.peer_id);
-        match (same_node, circuits(&before), circuits(&self.hidden)) {
-            // A relay that is lost is mostly back in a moment.
-            (true, _, false) => {}
-            (true, true, true) if before != self.hidden => self.bump(now),
-            (true, true, true) => {}
-            _ => self.bump_at_once(now),
+        match self.author.set_hidden(hidden) {
+            Change::None => {}
+            Change::New => self.bump(now),
+            Change::Urgent => self.bump_at_once(now),
         }
     }
 
@@ -218,7 +197,7 @@ impl Publishing {
     }
 
     fn is_ready(&self) -> bool {
-        self.device.as_ref().is_some_and(|(_, relayed)| !relayed.is_empty() || !self.addresses.is_empty())
+        self.author.is_ready()
     }
 
     fn start_due(&mut self, now: Instant) {
@@ -256,23 +235,7 @@ impl Publishing {
     fn record(&self, place: &PlaceId) -> Option<([u8; 32], Made)> {
         let slot = self.plan.slot(place)?;
         let publisher: Publisher = slot.publisher(place.1);
-        let (certificate, relayed) = self.device.clone()?;
-        let expires_ms = self.plan.ends_ms(place)?.saturating_add(GRACE_MS);
-        let mut body = if slot.is_hidden() {
-            // Also without a circuit: what was put before may tell more than it should from now on.
-            let Hidden { peer_id, relayed } = self.hidden.clone()?;
-            Body { certificate, peer_id, direct: Vec::new(), lan: Vec::new(), relayed, expires_ms }
-        } else {
-            Body {
-                certificate,
-                peer_id: self.swarm.peer_id().clone(),
-                direct: self.addresses.direct.clone(),
-                lan: self.addresses.lan.clone(),
-                relayed,
-                expires_ms,
-            }
-        };
-        body.fit();
+        let body = self.author.body(slot, self.plan.ends_ms(place)?)?;
         let sequence = self.plan.next_sequence(place, unix_ms());
         let value = publisher
             .record(sequence, &body, &mut rand::rng())

@@ -94,12 +94,9 @@ impl Service {
             let find = |address: &String| address.split_once(kind)?.1.split('/').next()?.parse().ok();
             self.listen.iter().find_map(find).unwrap_or(0)
         };
-        let dht = self.swarm.dht();
         let seen = self.engine.reflexive().borrow().clone();
         let reachability = self.swarm.reachability().borrow().clone();
         let confirmed = reachability.public.iter().filter(|_| reachability.tested).filter_map(|address| ip(address));
-        let health = *self.rendezvous.status().borrow();
-        let (peers, server) = (dht.borrow().peers, dht.borrow().server);
         let listen_outside = |address: &String| !address.contains("/127.") && !address.contains("/::1/");
         Facts {
             loopback: !self.listen.is_empty() && !self.listen.iter().any(listen_outside),
@@ -113,13 +110,7 @@ impl Service {
             carried: self.carried,
             mapping_on: self.config.network.port_mapping,
             mapping: self.portmap.view().borrow().clone(),
-            dht: twocan_control::Health {
-                peers: super::small(peers),
-                server,
-                slots_published: super::small(health.published),
-                slots_confirmed: super::small(health.confirmed),
-                records_stored: 0,
-            },
+            dht: self.health(),
             clock_ms: self.clocks.error().map(|(error, _)| error),
             clock_friends: super::small(self.clocks.error().map_or(0, |(_, friends)| friends)),
             friends: self.book.friends().count(),

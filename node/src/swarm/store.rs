@@ -18,12 +18,13 @@ use crate::dht::{Key, Refusal, Shelf};
 
 /// Bounded store of verified records. Provider records are never kept.
 pub(super) struct Store {
+    own: PeerId,
     shelf: Shelf<Record>,
 }
 
 impl Store {
     pub(super) fn new(own: PeerId) -> Self {
-        Self { shelf: Shelf::new(Key::of(&own.to_bytes())) }
+        Self { own, shelf: Shelf::new(Key::of(&own.to_bytes())) }
     }
 
     /// Number of records kept.
@@ -82,8 +83,9 @@ impl RecordStore for Store {
         std::iter::empty()
     }
 
-    fn add_provider(&mut self, _: ProviderRecord) -> Result<()> {
-        Err(Error::MaxProvidedKeys)
+    /// Kept for nobody. The public DHT's client announces itself through here, and has nothing to keep for that.
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        if record.provider == self.own { Ok(()) } else { Err(Error::MaxProvidedKeys) }
     }
 
     fn providers(&self, _: &RecordKey) -> Vec<ProviderRecord> {

@@ -60,7 +60,11 @@ pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
     Ok((all, client))
 }
 
-fn direct(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+/// The part of it that needs no relay.
+///
+/// # Errors
+/// As [`build`].
+pub(super) fn direct(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     Ok(match dns::tokio::Transport::system(sockets(key)?) {
         Ok(transport) => transport.boxed(),
         Err(error) => {

@@ -68,6 +68,14 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An address of the configuration is none at which a server of the public DHT can be.
+    #[error("“{address}” in [network] ipfs_bootstrap is no address to start from: {reason}")]
+    PublicBootstrap {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An address cannot be listened on, for example because the port is taken.
     #[error("cannot listen on {address}: {reason}")]
     Listen {

@@ -91,7 +91,7 @@ impl Judge {
 }
 
 /// Whether a body may be believed now.
-fn is_current(body: &Body, unix_ms: u64) -> bool {
+pub(super) fn is_current(body: &Body, unix_ms: u64) -> bool {
     body.expires_ms > unix_ms && body.certificate.verify(unix_ms / 1000).is_ok()
 }
 

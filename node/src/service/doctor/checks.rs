@@ -13,12 +13,30 @@ pub(super) fn checks(facts: &Facts, doctor: &Doctor) -> Vec<Check> {
         list.extend([mapping(facts, doctor), relays(facts, doctor)]);
         list.extend(relaying(facts, doctor));
     }
-    list.extend([dht(facts), found(facts), friends(facts)]);
+    list.push(dht(facts));
+    list.extend(public_dht(facts));
+    list.extend([found(facts), friends(facts)]);
     list
 }
 
 fn check(name: &str, finding: String, advice: Option<String>) -> Check {
     Check { name: name.to_owned(), ok: advice.is_none(), finding, advice }
+}
+
+/// A node that knows others has no need of the public DHT, unless its slots lie there.
+fn public_dht(facts: &Facts) -> Option<Check> {
+    let public = facts.dht.public.as_ref()?;
+    let for_slots = facts.dht.discovery != "own";
+    let needed = for_slots || facts.dht.peers == 0;
+    let finding = match &public.last_error {
+        Some(error) => error.clone(),
+        None if for_slots => {
+            format!("{} slots are published there, {} were read back", public.slots_published, public.slots_confirmed)
+        }
+        None => "it is asked only while no other twocan node is known".to_owned(),
+    };
+    let advice = "Look whether this machine reaches the internet, and at [network] ipfs_bootstrap in config.toml.";
+    Some(check("public IPFS DHT", finding, advise(needed && public.last_error.is_some(), advice)))
 }
 
 fn advise(when: bool, advice: impl Into<String>) -> Option<String> {
