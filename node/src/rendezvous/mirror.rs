@@ -101,7 +101,9 @@ impl Mirroring {
 
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Slots(slots) => {
+            Command::Slots(mut slots) => {
+                // Who can compute a slot's name can run a server near it, and see who puts.
+                slots.retain(|slot| !slot.is_hidden());
                 let turns = self.plan.turns(&slots);
                 self.plan.set_slots(slots, now, unix_ms(), &mut rand::rng());
                 if turns {
