@@ -1,4 +1,5 @@
 //! The port mapper against routers of every kind, good and bad, over real sockets on loopback addresses.
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not get ends it")]
 
 #[path = "portmap/router.rs"]
 mod router;

@@ -19,9 +19,12 @@ pub enum Admission {
     Relay,
 }
 
-/// Answers a question for a relay: gets the source of the question, gives the bytes of the answer.
+/// Gets the source of a question for a relay, gives the bytes of the answer.
+type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
+
+/// Answers a question for a relay.
 #[derive(Clone)]
-pub struct RelayDesk(pub Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>);
+pub struct RelayDesk(pub Arc<Answer>);
 
 impl std::fmt::Debug for RelayDesk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

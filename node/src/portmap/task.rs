@@ -212,7 +212,7 @@ impl Gateway {
 
     /// Maps what is wanted and not mapped, renews what is due, takes back what is no longer wanted.
     async fn keep(&mut self, wants: &[Want], secret: &[u8; 32], ssdp: Option<std::net::SocketAddr>) -> Option<Instant> {
-        let Some(side) = self.side else { return None };
+        let side = self.side?;
         self.drop_unwanted(wants, secret).await;
         let first = *wants.first()?;
         if self.method.is_none() {

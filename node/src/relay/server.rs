@@ -245,9 +245,9 @@ impl Inner {
     }
 
     /// A packet of a peer. It lies in `buffer` behind room for the header of ChannelData.
-    fn from_peer(&self, client: &Client, allocation: u64, peer: SocketAddr, buffer: &mut [u8]) {
+    fn peer_sent(&self, client: &Client, allocation: u64, peer: SocketAddr, buffer: &mut [u8]) {
         let length = buffer.len() - codec::CHANNEL_HEADER;
-        let wrap = self.core().from_peer(clock(), client, allocation, peer, length);
+        let wrap = self.core().peer_sent(clock(), client, allocation, peer, length);
         match wrap {
             Some(Wrap::Channel(number)) => {
                 buffer[..codec::CHANNEL_HEADER].copy_from_slice(&codec::channel_header(number, length));

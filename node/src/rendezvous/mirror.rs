@@ -110,13 +110,11 @@ impl Mirroring {
                     self.bump_at_once(now);
                 }
             }
-            Command::Hidden(hidden) => {
-                match self.author.set_hidden(hidden) {
-                    Change::None => {}
-                    Change::New => self.bump(now),
-                    Change::Urgent => self.bump_at_once(now),
-                }
-            }
+            Command::Hidden(hidden) => match self.author.set_hidden(hidden) {
+                Change::None => {}
+                Change::New => self.bump(now),
+                Change::Urgent => self.bump_at_once(now),
+            },
             Command::Hasten(slept) => {
                 self.plan.slept(slept);
                 self.plan.turn(now, unix_ms(), &mut rand::rng());

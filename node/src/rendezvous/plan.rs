@@ -320,8 +320,11 @@ impl Plan {
             let [current, next] = schedule.to_publish(unix_ms);
             match slot {
                 Slot::Pair { .. } => {
-                    let (count, most) =
-                        if slot.is_hidden() { (&mut hidden, self.rules.hidden) } else { (&mut pairs, self.rules.pairs) };
+                    let (count, most) = if slot.is_hidden() {
+                        (&mut hidden, self.rules.hidden)
+                    } else {
+                        (&mut pairs, self.rules.pairs)
+                    };
                     *count += 1;
                     if *count > most {
                         continue;

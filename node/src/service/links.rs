@@ -294,7 +294,8 @@ impl Service {
     }
 
     fn disconnect(&self, connection: crate::swarm::ConnectionId) {
-        for swarm in self.swarms().cloned() {
+        for swarm in self.swarms() {
+            let swarm = swarm.clone();
             tokio::spawn(async move { swarm.disconnect(connection).await });
         }
     }

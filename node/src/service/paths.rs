@@ -94,7 +94,8 @@ impl Service {
         let busy = self.channels.on(info.connection).next().is_some();
         if info.route == Route::Relayed && !busy {
             let connection = info.connection;
-            for swarm in self.swarms().cloned() {
+            for swarm in self.swarms() {
+                let swarm = swarm.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(LEAVE).await;
                     swarm.disconnect(connection).await;
@@ -189,7 +190,6 @@ impl Service {
 mod tests {
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "tests need some instant to start from")]
     fn circuit(duration: Option<u64>, bytes: Option<u64>) -> (Instant, Circuit) {
         let since = Instant::now();
         let limit = swarm::CircuitLimit { duration: duration.map(Duration::from_secs), bytes };

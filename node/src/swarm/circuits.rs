@@ -238,10 +238,8 @@ impl NetworkBehaviour for Behaviour {
                 self.remotes.remove(&gone.connection_id);
                 self.forget(gone.peer_id, gone.connection_id);
             }
-            FromSwarm::NewListenAddr(new) => {
-                if !is_circuit(new.addr) && !self.listening.contains(new.addr) {
-                    self.listening.push(new.addr.clone());
-                }
+            FromSwarm::NewListenAddr(new) if !is_circuit(new.addr) && !self.listening.contains(new.addr) => {
+                self.listening.push(new.addr.clone());
             }
             FromSwarm::ExpiredListenAddr(gone) => self.listening.retain(|address| address != gone.addr),
             FromSwarm::ExternalAddrConfirmed(new) => {

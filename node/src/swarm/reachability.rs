@@ -286,7 +286,7 @@ mod tests {
         state.on_observed(seen.clone(), range(1), now);
         state.set_mapped(vec![mapped.clone(), address("/ip4/10.0.0.1/udp/1/quic-v1")]);
         assert!(state.public().is_empty());
-        assert_eq!(state.direct(), [mapped.clone()]);
+        assert_eq!(state.direct(), std::slice::from_ref(&mapped));
         assert_eq!(state.punch_candidates(), [mapped.clone(), seen.clone()]);
         state.on_verdict(&mapped, range(1), false, now);
         assert!(state.direct().is_empty());

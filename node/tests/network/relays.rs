@@ -11,7 +11,7 @@ async fn relay() -> Node {
 }
 
 /// A node that only dials: nobody can reach it but through relays.
-async fn unreachable() -> Node {
+fn unreachable() -> Node {
     let (handle, events) = swarm::start(Config::default()).unwrap();
     Node { handle, events, addresses: Vec::new() }
 }
@@ -52,7 +52,7 @@ async fn talk(from: &Node, to: &mut Node, info: &ConnectionInfo) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_nobody_can_reach_is_reached_through_a_relay() {
     let relay = relay().await;
-    let (mut alice, bob) = (unreachable().await, unreachable().await);
+    let (mut alice, bob) = (unreachable(), unreachable());
     alice.handle.prefer_relays(vec![with_name(&relay, &relay.quic())]).await;
     let addresses = waits_at(&alice, &[&relay]).await;
     let info = dial(&bob, &alice, &addresses).await;
@@ -80,7 +80,7 @@ async fn a_node_that_nobody_can_reach_is_reached_through_a_relay() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_dies_is_replaced_and_asked_again_when_it_is_back() {
     let (first, second) = (relay().await, relay().await);
-    let (mut alice, bob) = (unreachable().await, unreachable().await);
+    let (mut alice, bob) = (unreachable(), unreachable());
     let both = vec![with_name(&first, &first.quic()), with_name(&second, &second.tcp())];
     alice.handle.prefer_relays(both).await;
     waits_at(&alice, &[&first, &second]).await;
@@ -131,7 +131,7 @@ async fn a_relayed_connection_is_made_direct_and_stays_until_its_owner_closes_it
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_lets_go_of_the_older_connection_of_a_node_that_roams() {
     let relay = relay().await;
-    let (mut alice, bob) = (unreachable().await, unreachable().await);
+    let (mut alice, bob) = (unreachable(), unreachable());
     let (front, path) = crate::support::path_to(&relay.quic()).await;
     alice.handle.prefer_relays(vec![with_name(&relay, &front)]).await;
     let addresses = waits_at(&alice, &[&relay]).await;
@@ -155,7 +155,7 @@ async fn a_relay_lets_go_of_the_older_connection_of_a_node_that_roams() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_relay_connection_is_noticed_without_anybody_asking() {
     let relay = relay().await;
-    let mut alice = unreachable().await;
+    let mut alice = unreachable();
     let (front, path) = crate::support::path_to(&relay.quic()).await;
     alice.handle.prefer_relays(vec![with_name(&relay, &front)]).await;
     waits_at(&alice, &[&relay]).await;
@@ -171,11 +171,11 @@ async fn a_dead_relay_connection_is_noticed_without_anybody_asking() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_offer_circuits_is_no_relay() {
     let plain = Node::start(&[], ServerMode::On).await;
-    let alice = unreachable().await;
+    let alice = unreachable();
     alice.handle.prefer_relays(vec![with_name(&plain, &plain.quic())]).await;
     let info = alice.handle.dial(vec![plain.quic()], None, DEADLINE).await.unwrap();
     assert_eq!(info.peer, *plain.handle.peer_id());
-    let bob = unreachable().await;
+    let bob = unreachable();
     let circuit = format!("{}/p2p-circuit", with_name(&plain, &plain.quic()));
     let refused = bob.handle.dial(vec![circuit], Some(alice.handle.peer_id().clone()), DEADLINE).await;
     assert!(refused.is_err(), "{refused:?}");

@@ -1,5 +1,6 @@
 //! A home router for tests, on a loopback address of its own: NAT-PMP, PCP and UPnP-IGD as the specifications have them,
 //! and it remembers what it mapped.
+#![expect(clippy::unwrap_used, reason = "a test stops where its router fails")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -276,9 +276,12 @@ fn a_direct_connection_takes_over_from_a_relayed_one_at_any_time_and_nothing_is_
 
 #[test]
 fn a_relayed_connection_takes_over_from_a_direct_one_unless_both_sides_dialled_at_once() {
-    for (dialler, age, taken) in
-        [(1, Duration::ZERO, false), (1, CROSSING_CIRCUIT, true), (0, Duration::ZERO, true), (0, CROSSING_CIRCUIT, true)]
-    {
+    for (dialler, age, taken) in [
+        (1, Duration::ZERO, false),
+        (1, CROSSING_CIRCUIT, true),
+        (0, Duration::ZERO, true),
+        (0, CROSSING_CIRCUIT, true),
+    ] {
         let mut pair = Pair::new();
         let direct = pair.connect_by(0, false);
         pair.settle();

@@ -117,7 +117,7 @@ impl Publisher {
 
     /// A record. `sequence` must be higher than that of the record before: `max(last + 1, Unix ms)`.
     pub fn record(&self, sequence: u64, body: &Body, rng: &mut impl CryptoRng) -> Result<Vec<u8>, BodyError> {
-        Ok(self.seal(sequence, &*Zeroizing::new(body.encode()?), rng))
+        Ok(self.seal(sequence, &Zeroizing::new(body.encode()?), rng))
     }
 
     /// A record whose owner wrote into the body what he liked: well sealed, and signed.
@@ -132,7 +132,7 @@ impl Publisher {
     fn seal(&self, sequence: u64, body: &[u8; BODY_LEN], rng: &mut impl CryptoRng) -> Vec<u8> {
         let public = self.secret.public();
         let sequence = sequence.to_be_bytes();
-        let sealed = seal_with(&self.seal, &associated(&public, &sequence), &body, rng);
+        let sealed = seal_with(&self.seal, &associated(&public, &sequence), body, rng);
         let signature = self.secret.sign(&signed(&self.key, &sequence, &sealed));
         let mut record = Vec::with_capacity(RECORD_LEN);
         record.extend_from_slice(&public);

@@ -165,10 +165,10 @@ pub struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    AtGates(HostId),
-    AtCore,
-    AtSite(SiteId),
-    AtHost(HostId),
+    Gates(HostId),
+    Core,
+    Site(SiteId),
+    Host(HostId),
 }
 
 #[derive(Debug)]
@@ -216,7 +216,7 @@ impl Net {
     /// A host sends a packet.
     pub fn send(&mut self, now: Instant, host: HostId, packet: Vec<u8>) {
         let due = self.hosts[host].up.admit(now, packet.len());
-        self.later(due, Stage::AtGates(host), packet);
+        self.later(due, Stage::Gates(host), packet);
     }
 
     /// When something is to be done next.
@@ -232,10 +232,10 @@ impl Net {
             // The time of a step is when it was due, not when this machine came to it.
             let at = pending.due;
             match pending.stage {
-                Stage::AtGates(host) => self.at_gates(at, host, pending.packet),
-                Stage::AtCore => self.at_core(at, pending.packet),
-                Stage::AtSite(site) => self.at_site(at, site, pending.packet),
-                Stage::AtHost(host) => deliver(host, &pending.packet),
+                Stage::Gates(host) => self.at_gates(at, host, pending.packet),
+                Stage::Core => self.at_core(at, pending.packet),
+                Stage::Site(site) => self.at_site(at, site, pending.packet),
+                Stage::Host(host) => deliver(host, &pending.packet),
             }
         }
     }
@@ -257,12 +257,12 @@ impl Net {
         if to.is_multicast() || is_broadcast(to) {
             let others = (0..self.hosts.len()).filter(|other| *other != host && self.hosts[*other].site == id);
             for other in others.collect::<Vec<_>>() {
-                self.to_host(now, other, packet.clone());
+                self.hand_over(now, other, packet.clone());
             }
             return;
         }
         if let Some(other) = self.hosts.iter().position(|other| other.site == id && other.addresses.contains(&to)) {
-            return self.to_host(now, other, packet);
+            return self.hand_over(now, other, packet);
         }
         if !place.addresses.contains(&from) || !is_public(to) {
             return;
@@ -278,7 +278,7 @@ impl Net {
         }
         for _ in 0..=usize::from(copies == Verdict::Twice) {
             let due = self.site(id).up.admit(now, packet.len());
-            self.later(due, Stage::AtCore, packet.clone());
+            self.later(due, Stage::Core, packet.clone());
         }
     }
 
@@ -291,7 +291,7 @@ impl Net {
             return;
         }
         let due = site.down.admit(now, packet.len());
-        self.later(due, Stage::AtSite(id), packet);
+        self.later(due, Stage::Site(id), packet);
     }
 
     fn at_site(&mut self, now: Instant, id: SiteId, mut packet: Vec<u8>) {
@@ -310,14 +310,14 @@ impl Net {
         let Some((_, to)) = packet::addresses(&packet) else { return };
         if let Some(host) = self.hosts.iter().position(|host| host.site == id && host.addresses.contains(&to)) {
             for _ in 0..=usize::from(verdict == Verdict::Twice) {
-                self.to_host(now, host, packet.clone());
+                self.hand_over(now, host, packet.clone());
             }
         }
     }
 
-    fn to_host(&mut self, now: Instant, host: HostId, packet: Vec<u8>) {
+    fn hand_over(&mut self, now: Instant, host: HostId, packet: Vec<u8>) {
         let due = self.hosts[host].down.admit(now, packet.len());
-        self.later(due, Stage::AtHost(host), packet);
+        self.later(due, Stage::Host(host), packet);
     }
 }
 

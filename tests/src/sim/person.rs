@@ -121,7 +121,7 @@ impl Person {
     pub(super) fn record(&self, place: &PlaceId, node: Id, unix_ms: u64, rng: &mut StdRng) -> Option<(u64, Rc<Rec>)> {
         let publisher = self.plan.slot(place)?.publisher(place.1);
         let expires_ms = self.plan.ends_ms(place)?.saturating_add(GRACE_MS);
-        let body = body(self.certificate.clone(), peer_id(node), expires_ms);
+        let body = body(self.certificate, peer_id(node), expires_ms);
         let sequence = self.plan.next_sequence(place, unix_ms);
         let value = publisher.record(sequence, &body, rng).ok()?;
         Some((sequence, Rec::new(*publisher.key.as_bytes(), value)))

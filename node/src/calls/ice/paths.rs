@@ -279,17 +279,13 @@ impl Paths {
 
     fn relayed(&self, now: Instant, route: Route, packet: &[u8]) {
         match stun::kind(packet) {
-            Kind::Check(_) | Kind::Answer(_) => {
-                if self.with(|agent| agent.input(now, route, packet)) {
-                    self.wound.notify_one();
-                }
+            Kind::Check(_) | Kind::Answer(_) if self.with(|agent| agent.input(now, route, packet)) => {
+                self.wound.notify_one();
             }
             // Only what comes from a checked address: the relay lets everything from a permitted host through.
-            Kind::Media => {
-                if lock(&self.agent).heard(now, route) {
-                    self.mux.see_certificate(self.port, packet);
-                    self.deliver(packet);
-                }
+            Kind::Media if lock(&self.agent).heard(now, route) => {
+                self.mux.see_certificate(self.port, packet);
+                self.deliver(packet);
             }
             _ => {}
         }

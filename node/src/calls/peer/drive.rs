@@ -292,7 +292,7 @@ impl Driver {
                 DescriptionKind::Answer => self.remote_answer(description).await,
             },
             PeerCommand::Candidates { generation, list } => {
-                self.candidates(generation, list).await;
+                self.candidates(generation, list);
                 Ok(())
             }
             PeerCommand::Relays(relays) => {
@@ -477,11 +477,11 @@ impl Driver {
             }
         }
         self.ask(now).await;
-        self.numbers(now).await;
+        self.numbers(now);
     }
 
     /// Statistics and feedback.
-    async fn numbers(&mut self, now: Instant) {
+    fn numbers(&mut self, now: Instant) {
         let Some(live) = self.live.as_ref().filter(|live| live.verified.is_some()) else { return };
         if self.measure.due(now) {
             if let Some(rtt) = live.session.chosen().and_then(|chosen| chosen.round_trip) {

@@ -85,7 +85,7 @@ async fn connect(pair: &mut Pair) -> [PathInfo; 2] {
 async fn who_hides_speaks_through_a_relay_and_tells_no_address() {
     let relay = Relay::new(7).await;
     let mut pair = Pair::relayed(relay.access(), [true, false]).await;
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(64);
     pair.a.tamper(move |description| drop(tell.send((description.sdp.clone(), description.candidates.clone()))));
     let paths = connect(&mut pair).await;
     assert!(paths.iter().all(|path| path.path == LinkPath::Relayed), "{paths:?}");

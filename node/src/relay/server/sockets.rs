@@ -96,7 +96,7 @@ async fn read(inner: Weak<Inner>, socket: Arc<tokio::net::UdpSocket>, client: Cl
         if let Ok((length, peer)) = received
             && length < MAX_FRAME - 64
         {
-            inner.from_peer(&client, allocation, peer, &mut buffer[..CHANNEL_HEADER + length]);
+            inner.peer_sent(&client, allocation, peer, &mut buffer[..CHANNEL_HEADER + length]);
         }
     }
 }

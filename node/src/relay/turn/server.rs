@@ -387,7 +387,7 @@ impl<S: Clone> Core<S> {
     }
 
     /// A packet of `length` bytes came from a peer to an allocation: whether and how it goes to the client.
-    pub(crate) fn from_peer(
+    pub(crate) fn peer_sent(
         &mut self,
         clock: Clock,
         client: &Client,

@@ -160,11 +160,8 @@ async fn look(
     let mut newest: Option<u64> = None;
     let (mut agreeing, mut good, mut bad) = (0, 0, 0);
     while agreeing < ENOUGH && good < MAX_COPIES && bad < MAX_COPIES {
-        let copy = if newest.is_some() {
-            timeout(LINGER, lookup.next()).await.ok().flatten()
-        } else {
-            lookup.next().await
-        };
+        let copy =
+            if newest.is_some() { timeout(LINGER, lookup.next()).await.ok().flatten() } else { lookup.next().await };
         let Some(copy) = copy else { break };
         let now_ms = unix_ms();
         let opened = place.reader.open_ipns(&copy, now_ms).ok().filter(|(_, body)| is_current(body, now_ms));

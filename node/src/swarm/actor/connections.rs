@@ -27,8 +27,8 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         scope::{
-            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of, source_towards,
-            without_peer,
+            Circuit, Scope, SourceRange, ip_of, is_circuit, is_dialable, is_quic, public_range, scope_of,
+            source_towards, without_peer,
         },
         types::{ConnectionId, ConnectionInfo, DialError, Event, Route, Transport},
     },

@@ -126,8 +126,8 @@ impl Driver {
         (live.generation, live.remote, live.offering) = (generation, Some(fingerprint), false);
         self.complete().await;
         self.local(DescriptionKind::Answer, sdp).await;
-        self.candidates(generation, description.candidates).await;
-        self.release_early().await;
+        self.candidates(generation, description.candidates);
+        self.release_early();
         Ok(())
     }
 
@@ -148,8 +148,8 @@ impl Driver {
         }
         (live.offering, live.remote) = (false, Some(fingerprint));
         self.complete().await;
-        self.candidates(generation, description.candidates).await;
-        self.release_early().await;
+        self.candidates(generation, description.candidates);
+        self.release_early();
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl Driver {
 
     // ---- candidates ----
 
-    pub(super) async fn candidates(&mut self, generation: u32, list: Vec<String>) {
+    pub(super) fn candidates(&mut self, generation: u32, list: Vec<String>) {
         let ready = self
             .live
             .as_ref()
@@ -199,9 +199,9 @@ impl Driver {
         }
     }
 
-    async fn release_early(&mut self) {
+    fn release_early(&mut self) {
         if let Some(list) = self.early.remove(&self.generation) {
-            self.candidates(self.generation, list).await;
+            self.candidates(self.generation, list);
         }
     }
 

@@ -152,8 +152,8 @@ impl World {
         }
     }
 
-    fn from_peer(&mut self, peer: SocketAddr, payload: &[u8]) {
-        let wrap = self.core.from_peer(self.clock(), &from(), 1, peer, payload.len());
+    fn peer_sent(&mut self, peer: SocketAddr, payload: &[u8]) {
+        let wrap = self.core.peer_sent(self.clock(), &from(), 1, peer, payload.len());
         let packet = match wrap {
             Some(Wrap::Channel(number)) => [&codec::channel_header(number, payload.len())[..], payload].concat(),
             Some(Wrap::Indication) => server::data_indication(Vec::new(), peer, payload),
@@ -179,7 +179,7 @@ impl World {
             if talk && next_talk <= self.now {
                 next_talk = self.now + Duration::from_millis(20);
                 self.send(b"ours");
-                self.from_peer(address(PEER), b"theirs");
+                self.peer_sent(address(PEER), b"theirs");
             }
             self.client.handle_timeout(self.now);
             let clock = self.clock();
@@ -241,8 +241,8 @@ fn packets_go_as_soon_as_a_peer_is_permitted_and_through_a_channel_from_then_on(
     let mut buffer = Vec::new();
     assert!(world.client.wrap(world.now, address(PEER), b"later", &mut buffer));
     assert!(codec::channel_data(&buffer).is_some(), "a channel");
-    world.from_peer(address(PEER), b"answer");
-    world.from_peer(address("11.0.0.10:1234"), b"of a stranger");
+    world.peer_sent(address(PEER), b"answer");
+    world.peer_sent(address("11.0.0.10:1234"), b"of a stranger");
     world.run(Duration::from_millis(100), false);
     assert_eq!(world.back, [(address(PEER), b"answer".to_vec())]);
     assert!(!world.client.wrap(world.now, address("11.0.0.10:1234"), b"x", &mut buffer), "not permitted");

@@ -287,11 +287,11 @@ fn packets_pass_both_ways_for_permitted_peers_only() {
         Action::Relay { peer, payload, .. } => assert_eq!((peer, payload), (address(PEER), &b"voice"[..])),
         other => panic!("{other:?}"),
     }
-    let from = |rig: &mut Rig, peer| rig.core.from_peer(rig.clock, &client(1), 1, address(peer), 5);
+    let from = |rig: &mut Rig, peer| rig.core.peer_sent(rig.clock, &client(1), 1, address(peer), 5);
     assert_eq!(from(&mut rig, PEER), Some(Wrap::Channel(0x4000)));
     assert_eq!(from(&mut rig, "11.0.0.9:5001"), Some(Wrap::Indication), "another port of a permitted address");
     assert_eq!(from(&mut rig, "11.0.0.10:5000"), None);
-    assert_eq!(rig.core.from_peer(rig.clock, &client(1), 2, address(PEER), 5), None, "a socket of an earlier one");
+    assert_eq!(rig.core.peer_sent(rig.clock, &client(1), 2, address(PEER), 5), None, "a socket of an earlier one");
     let send = |peer: &str| {
         Writer::new(Class::Indication, method::SEND, &[9; 12])
             .put_address(attribute::XOR_PEER_ADDRESS, address(peer))
