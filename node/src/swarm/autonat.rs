@@ -219,7 +219,7 @@ async fn request(mut stream: Stream, address: &Multiaddr, nonce: u64) -> std::io
     let answer = protobuf::receive(&mut stream, MAX_MESSAGE).await?;
     let _ = stream.close().await;
     let Some(&(2, Value::Bytes(response))) = fields(&answer)?.first() else {
-        // It wants to be sent padding before it dials another IP than ours. We ask only for the one that it sees.
+        // It wants to be sent padding before it dials anything but what it sees. Servers of ours do not.
         return Ok(None);
     };
     let (mut status, mut dial) = (code::INTERNAL_ERROR, 0);

@@ -85,7 +85,8 @@ async fn a_stock_server_tests_our_addresses() {
     })
     .await;
     verdicts.sort_by_key(|(_, outcome)| *outcome != ours::Outcome::Reachable);
-    assert_eq!(verdicts, [(good, ours::Outcome::Reachable), (closed, ours::Outcome::Unreachable)]);
+    // For any address but the one that it sees, a stock server wants tens of kilobytes first: we rather do not know.
+    assert_eq!(verdicts, [(good, ours::Outcome::Reachable), (closed, ours::Outcome::Unknown)]);
 }
 
 #[derive(NetworkBehaviour)]
@@ -152,7 +153,7 @@ fn stranger() -> Swarm<Stranger> {
 
 async fn relay_node() -> (Handle, mpsc::Receiver<Event>, String) {
     let listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()];
-    let config = Config { listen, relay_server: ServerMode::On, ..Config::default() };
+    let config = Config { listen, relay_server: ServerMode::On, dht_server: ServerMode::Off, ..Config::default() };
     let (handle, mut events) = start(config).unwrap();
     loop {
         if let Some(Event::Listening(address)) = events.recv().await {
