@@ -1,11 +1,11 @@
 //! Looking for somebody.
 //!
 //! Places are looked into one after the other, likeliest first (the contact slots of one day together), and the next is
-//! begun when one turns out empty or takes long. [`places`] says which, [`judge`] what the copies are worth, [`hunt`] how
-//! it goes on; this drives them over the swarm. Every copy is verified and opened; the newest counts. The first valid copy is reported at once, a newer one
-//! when it comes, and the search ends when it is good enough: some copies agree, or little time has passed since the
-//! first. Nodes that gave an older copy are sent the newest. [`public`] looks into the same places in the public DHT, if
-//! that is wanted; nobody waits for it who has found something.
+//! begun when one turns out empty or takes long. [`mod@places`] says which, [`judge`] what the copies are worth, [`hunt`]
+//! how it goes on; this drives them over the swarm. Every copy is verified and opened; the newest counts. The first valid
+//! copy is reported at once, a newer one when it comes, and the search ends when it is good enough: some copies agree, or
+//! little time has passed since the first. Nodes that gave an older copy are sent the newest. [`public`] looks into the
+//! same places in the public DHT, if that is wanted; nobody waits for it who has found something.
 
 use std::{
     collections::HashMap,

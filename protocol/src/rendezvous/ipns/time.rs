@@ -22,7 +22,7 @@ pub(super) fn format(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000000000Z")
 }
 
-/// Reads what [`format`] writes, and other fractions of up to nine digits or none, in UTC (`Z`); Unix ms, rounded down.
+/// Reads what [`format()`] writes, and other fractions of up to nine digits or none, in UTC (`Z`); Unix ms, rounded down.
 /// `None` for anything else, and for times before 1970.
 pub(super) fn parse(text: &[u8]) -> Option<u64> {
     let text = text.strip_suffix(b"Z")?;

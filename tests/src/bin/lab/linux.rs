@@ -56,7 +56,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct TopologyArgs {
-    /// A site with one host: NAME=KIND[,delay=MS][,jitter=MS][,loss=%][,reorder=%][,duplicate=%][,rate=KBIT].
+    /// A site with one host: `NAME=KIND[,delay=MS][,jitter=MS][,loss=%][,reorder=%][,duplicate=%][,rate=KBIT]`.
     #[arg(long = "site", value_name = "NAME=KIND…", default_values = ["friend=dual", "alice=port-restricted", "bob=symmetric"])]
     sites: Vec<Description>,
     /// Round trip between two sites, in milliseconds.
