@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(found[..12], nearest[..12]);
         assert!(nearest.iter().filter(|peer| found.contains(peer)).count() >= 18, "{found:?} {nearest:?}");
         let (asked, answered) = lookup.counts();
-        assert!(asked == answered && asked <= 60, "{asked}");
+        assert!(answered >= 20 && asked <= 60, "{asked} {answered}");
     }
 
     #[test]
