@@ -64,7 +64,7 @@ async fn one_connection_cannot_open_streams_without_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_lives_as_long_as_its_streams_and_then_ends() {
+async fn an_open_connection_is_used_again_and_nothing_opens_on_one_that_ended() {
     let mut bob = Node::first().await;
     let mut alice = Node::first().await;
     let info = alice.handle.dial(vec![bob.quic()], Some(bob.handle.peer_id().clone()), DEADLINE).await.unwrap();
@@ -75,8 +75,9 @@ async fn a_connection_lives_as_long_as_its_streams_and_then_ends() {
     stream.flush().await.unwrap();
     let inbound = bob.event("stream", |event| if let Event::Inbound(s) = event { Some(s) } else { None }).await;
     drop((inbound, stream));
+    alice.handle.disconnect(info.connection).await;
     let gone = alice
-        .event("idle end", |event| match event {
+        .event("end", |event| match event {
             Event::Disconnected { connection, .. } => Some(connection),
             _ => None,
         })
