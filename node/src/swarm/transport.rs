@@ -23,7 +23,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
 /// A silent QUIC connection is dead after this many milliseconds. The heartbeat of a link is faster where it matters.
 const QUIC_IDLE_MS: u32 = 40_000;
 /// Keeps a NAT's mapping (30 s by RFC 4787 in the worst case seen) and the connection, at about 8 bytes a second.
-pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(18);
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(18);
 /// Window of one stream: the largest link frame, twice.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// Window of one connection.
