@@ -212,6 +212,29 @@ async fn a_node_that_restarts_has_another_name_and_the_old_one_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connected_node_stays_in_the_table_when_other_ways_to_it_are_dead() {
+    let bob = Node::first().await;
+    let alice = Node::first().await;
+    let name = bob.handle.peer_id().clone();
+    let silent = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [one, other] = silent
+        .each_ref()
+        .map(|socket| vec![format!("/ip4/127.0.0.1/udp/{}/quic-v1", socket.local_addr().unwrap().port())]);
+    // All three begin before there is a connection; the last one makes it, the others end in silence.
+    let (one, other, good) = tokio::join!(
+        alice.handle.dial(one, Some(name.clone()), DEADLINE),
+        alice.handle.dial(other, Some(name.clone()), DEADLINE),
+        alice.handle.dial(vec![bob.quic()], Some(name.clone()), DEADLINE),
+    );
+    assert!(good.is_ok(), "{good:?}");
+    assert_eq!((one, other), (Err(DialError::Timeout), Err(DialError::Timeout)));
+    // What the swarm's task was asked after the failures comes after them.
+    let known = alice.handle.known_public_peers().await;
+    assert!(known.contains(&bob.quic()), "{known:?}");
+    assert!(alice.handle.dht().borrow().all.contains(&name), "a connected node left the table");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_were_met_are_remembered_by_address() {
     let nodes = network(3).await;
     let known = nodes[2].handle.known_public_peers().await;

@@ -70,9 +70,9 @@ fn nat_kind(facts: &Facts) -> (NatKind, String) {
     let Some(local) = facts.local4 else {
         return (NatKind::NoIpv4, "this machine has no way out over IPv4".to_owned());
     };
-    if is_public(local.into()) {
+    if is_public(local.into()) || facts.confirmed.contains(&local.into()) {
         return match (facts.confirmed_in(true), facts.tested) {
-            (true, _) => (NatKind::None, "no NAT: this machine has a public address, and others reach it".to_owned()),
+            (true, _) => (NatKind::None, "no NAT: others reach this machine at its own address".to_owned()),
             (false, true) => {
                 let text = "no NAT, but a firewall: this machine has a public address, and others did not reach it";
                 (NatKind::Firewall, text.to_owned())
@@ -227,7 +227,10 @@ fn summary(facts: &Facts, doctor: &Doctor) -> String {
     let udp_relay = facts.relays.iter().any(|relay| relay.udp.flatten().is_some());
     let text = match (doctor.reachability, doctor.nat.kind) {
         (Reachability::Local, _) => "This node is for this machine alone: it calls nobody outside.",
-        (Reachability::Public, _) => "Good for calls: friends reach this node directly, and it can relay for them.",
+        (Reachability::Public, _) if facts.serving.on => {
+            "Good for calls: friends reach this node directly, and it relays for them."
+        }
+        (Reachability::Public, _) => "Good for calls: friends reach this node directly.",
         (Reachability::Mapped, _) => "Good for calls: the router forwards what friends send, so they come directly.",
         (_, NatKind::UdpBlocked) if tls => {
             "This network blocks UDP: calls go through a friend's relay over TLS, a little slower."

@@ -341,6 +341,10 @@ impl Actor {
         if !matches!(reason, DialError::WrongPeer | DialError::Timeout | DialError::Refused | DialError::Failed(_)) {
             return;
         }
+        // That one way to it is closed says nothing while another is open: two who dial each other at once lose a dial.
+        if self.connections.direct_with(peer).is_some() {
+            return;
+        }
         let failures = self.table.failures.entry(peer).or_default();
         *failures += 1;
         if *reason == DialError::WrongPeer || *failures >= MAX_FAILURES {
