@@ -27,6 +27,7 @@ mod preflight;
 mod public;
 mod reach;
 mod relay;
+mod stun;
 mod view;
 
 use std::collections::BTreeMap;
@@ -256,6 +257,7 @@ impl Service {
         self.book_input(friend::Input::OwnGrant(self.presence.grant()));
         self.apply_settings();
         self.watch_reachability();
+        self.watch_stun_servers();
         self.publish();
         let recent: Vec<HistoryRecord> = self.history.iter().rev().take(RECENT).cloned().collect();
         // The latest word about each friend is the one that stays.

@@ -12,6 +12,7 @@
 //!   were met at, enter the routing table. Records are verified before they are stored ([`store`]).
 //! - Reachability: other nodes test our addresses ([`autonat`], [`reachability`]). A node that the internet cannot reach
 //!   waits for circuits at two relays ([`relays`]); one that it can reach carries circuits for others ([`circuits`]).
+//! - Public nodes say where they answer STUN for calls ([`stun`]).
 //! - A relayed connection is made direct by hole punching where that is possible ([`punch`]), and dead connections to
 //!   relays are noticed in seconds ([`alive`]).
 //! - Addresses are told, kept and dialled only within their [`scope`].
@@ -36,6 +37,7 @@ mod relays;
 mod scope;
 mod store;
 mod streams;
+mod stun;
 mod transport;
 mod types;
 
@@ -52,6 +54,7 @@ pub use types::{
 };
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -82,6 +85,7 @@ pub struct Handle {
     addresses: watch::Receiver<Addresses>,
     reachability: watch::Receiver<Reachability>,
     relayed: watch::Receiver<Vec<String>>,
+    stun_servers: watch::Receiver<Vec<SocketAddr>>,
     queries: Arc<AtomicU64>,
     peer: PeerId,
     peer_text: String,
@@ -122,6 +126,7 @@ pub fn start(config: Config) -> Result<(Handle, mpsc::Receiver<Event>), StartErr
         addresses: started.addresses,
         reachability: started.reachability,
         relayed: started.relayed,
+        stun_servers: started.stun_servers,
         queries: Arc::new(AtomicU64::new(1)),
         peer: started.peer,
         peer_text: started.peer_text,
@@ -297,6 +302,17 @@ impl Handle {
     /// Relays to be used before strangers': multiaddrs with the relay's PeerId at the end. Replaces those given before.
     pub async fn prefer_relays(&self, addresses: Vec<String>) {
         let _ = self.send(Command::PreferRelays(addresses)).await;
+    }
+
+    /// The UDP port at which the internet reaches this node's STUN server, which other nodes are told; `None` if it does not.
+    pub async fn set_stun_port(&self, port: Option<u16>) {
+        let _ = self.send(Command::StunPort(port)).await;
+    }
+
+    /// A few public nodes that say that they answer STUN, one of each network, the one met last first; now and as they
+    /// change. Nobody has tried them.
+    pub fn stun_servers(&self) -> watch::Receiver<Vec<SocketAddr>> {
+        self.stun_servers.clone()
     }
 
     /// Nodes that carry circuits and are known, those that serve us first.

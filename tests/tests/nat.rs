@@ -5,6 +5,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use twocan_control::{CallState, LinkPath};
+use twocan_tests::lab::net::Verdict;
+use twocan_tests::lab::packet;
 use twocan_tests::lab::pair::{Pair, Setup};
 use twocan_tests::lab::survive::{self, Outcome, Story, until_path};
 use twocan_tests::lab::{matrix, namespace};
@@ -73,6 +76,21 @@ async fn ipv6_only_meets_ipv6_only_directly() -> Result<()> {
     meet("ipv6-only", "ipv6-only").await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_public_friend_a_strangers_node_tells_both_how_they_look_from_outside() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let setup = Setup { strangers: true, ..setup() };
+    let kind = "port-restricted".parse()?;
+    let pair = Pair::linked([&kind, &kind], &setup).await?;
+    let (talk, _) = pair.talk().await?;
+    until_path(&pair, &talk, LinkPath::Direct).await?;
+    let settled = Instant::now();
+    ensure!(talk.heard(settled, Duration::from_secs(10)).await.iter().all(Option::is_some), "silent");
+    pair.hang_up(talk).await
+}
+
 /// A story is survived, without a second ring.
 async fn live(story: Story) -> Result<Option<Outcome>> {
     if !possible() {
@@ -124,4 +142,67 @@ async fn a_call_goes_on_when_a_node_was_stopped_for_some_seconds() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_killed_and_restarted_gets_back_into_the_call() -> Result<()> {
     live(Story::Restarted).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_path_is_taken_when_it_becomes_possible() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let pair = Pair::linked([&"udp-blocked".parse()?, &"port-restricted".parse()?], &setup()).await?;
+    let (talk, _) = pair.talk().await?;
+    until_path(&pair, &talk, LinkPath::Relayed).await?;
+    // The hotel's firewall is left behind.
+    pair.hosts[0].move_to(pair.lab.site("port-restricted".parse()?)?)?;
+    until_path(&pair, &talk, LinkPath::Direct).await?;
+    let moved = Instant::now();
+    ensure!(talk.heard(moved, Duration::from_secs(10)).await.iter().all(Option::is_some), "silent after the move");
+    pair.hang_up(talk).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_side_shows_a_living_call_that_is_dead() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let config = "[calls]\ngrace_s = 5\n".to_owned();
+    let pair = Pair::linked([&"open".parse()?, &"open".parse()?], &Setup { config, ..setup() }).await?;
+    let (talk, _) = pair.talk().await?;
+    pair.lab.cut(pair.hosts[0].site(), true);
+    let over = pair.until_state(&talk.id, &[CallState::Ended], Duration::from_secs(40)).await;
+    ensure!(over.iter().all(Option::is_some), "a dead call goes on: {over:?}");
+    for call in pair.calls(&talk.id).await? {
+        ensure!(call.reason.is_some() || call.outcome.is_some(), "an end without a reason: {call:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_damages_and_repeats_packets_ends_no_call() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let pair = Pair::linked([&"port-restricted".parse()?, &"port-restricted".parse()?], &setup()).await?;
+    let (talk, _) = pair.talk().await?;
+    let mut count = 0_usize;
+    pair.lab.tamper(
+        pair.hosts[0].site(),
+        Some(Box::new(move |_, packet| {
+            count += 1;
+            if count.is_multiple_of(5)
+                && let Some(last) = packet::udp_payload_mut(packet).and_then(|payload| payload.last_mut())
+            {
+                *last ^= 0x55;
+                packet::forget_udp_checksum(packet);
+            }
+            if count.is_multiple_of(3) { Verdict::Twice } else { Verdict::Pass }
+        })),
+    );
+    let begin = Instant::now();
+    for _ in 0..3 {
+        let heard = talk.heard(Instant::now() + Duration::from_secs(2), Duration::from_secs(20)).await;
+        ensure!(heard.iter().all(Option::is_some), "silent after {:?}", begin.elapsed());
+    }
+    pair.lab.tamper(pair.hosts[0].site(), None);
+    pair.hang_up(talk).await
 }

@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Public nodes that are asked how this node's port looks from outside: two of each address family, the first ones
-    /// that fit. At most eight are kept.
+    /// that fit, but those that were silent last. At most eight are kept.
     pub fn set_stun_servers(&self, servers: Vec<SocketAddr>) {
         self.0.mux.asker.set_servers(servers);
     }

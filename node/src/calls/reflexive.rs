@@ -49,6 +49,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(super) struct Asker {
     servers: Mutex<Vec<SocketAddr>>,
+    /// How often in a row each was asked in vain: those that answer, or were not asked yet, come first.
+    silent: Mutex<HashMap<SocketAddr, u32>>,
     open: Mutex<HashMap<Transaction, (SocketAddr, Instant)>>,
     /// Who answered in this round.
     heard: Mutex<Vec<SocketAddr>>,
@@ -65,6 +67,7 @@ impl Default for Asker {
     fn default() -> Self {
         Self {
             servers: Mutex::default(),
+            silent: Mutex::default(),
             open: Mutex::default(),
             heard: Mutex::default(),
             answers: watch::channel(Vec::new()).0,
@@ -94,6 +97,7 @@ impl Asker {
     /// The network has changed: everything is asked anew.
     pub(super) fn hasten(&self) {
         *lock(&self.passes) = None;
+        lock(&self.silent).clear();
         self.hasten.notify_one();
     }
 
@@ -143,9 +147,29 @@ impl Asker {
         mux.send(None, server, &Writer::request(id).plain());
     }
 
+    /// Notes who answered of those that were asked; `true` if nobody did, and others were not asked yet.
+    fn judge(&self, asked: &[SocketAddr], heard: &[SocketAddr], v6: bool) -> bool {
+        let servers = lock(&self.servers).clone();
+        let mut silent = lock(&self.silent);
+        silent.retain(|server, _| servers.contains(server));
+        for server in asked.iter().filter(|server| servers.contains(server)) {
+            if heard.contains(server) {
+                silent.remove(server);
+            } else {
+                *silent.entry(*server).or_default() += 1;
+            }
+        }
+        let new = |server: &&SocketAddr| (v6 || server.is_ipv4()) && !silent.contains_key(server);
+        heard.is_empty() && servers.iter().find(new).is_some_and(|server| !asked.contains(server))
+    }
+
     /// Two servers of each family, of different networks where there are any.
     fn chosen(&self, v6: bool) -> Vec<SocketAddr> {
-        let servers = lock(&self.servers).clone();
+        let mut servers = lock(&self.servers).clone();
+        {
+            let silent = lock(&self.silent);
+            servers.sort_by_key(|server| silent.get(server).copied().unwrap_or(0));
+        }
         let mut chosen: Vec<SocketAddr> = Vec::new();
         for family in [true, false] {
             let of = |server: &&SocketAddr| server.is_ipv4() == family && (family || v6);
@@ -187,15 +211,17 @@ async fn round(mux: &Mux, servers: &[SocketAddr]) -> Vec<SocketAddr> {
 pub(super) async fn run(mux: Arc<Mux>, own: impl Fn(IpAddr) -> bool + Send) {
     let asker = &mux.asker;
     loop {
-        let servers = asker.chosen(mux.local().is_ipv6());
+        let v6 = mux.local().is_ipv6();
+        let servers = asker.chosen(v6);
         let heard = round(&mux, &servers).await;
+        let others = asker.judge(&servers, &heard, v6);
         // What a server said before the network changed must not outlive the change.
         asker.answers.send_if_modified(|answers| {
             let before = answers.len();
             answers.retain(|known| heard.contains(&known.server));
             before != answers.len()
         });
-        if !servers.is_empty() {
+        if !servers.is_empty() && !others {
             let passes = !heard.is_empty();
             if lock(&asker.passes).replace(passes) != Some(passes) && !passes {
                 tracing::info!("no STUN server answers: UDP may be blocked here");
@@ -203,6 +229,9 @@ pub(super) async fn run(mux: Arc<Mux>, own: impl Fn(IpAddr) -> bool + Send) {
         }
         let behind_nat = asker.answers.borrow().iter().any(|known| !own(known.mapped.ip()));
         let lost = !servers.is_empty() && heard.is_empty();
+        if others {
+            continue;
+        }
         let pause = match (behind_nat, lost) {
             (true, _) => KEEP,
             (_, true) => AGAIN,
@@ -262,6 +291,22 @@ mod tests {
             assert!(tokio::time::Instant::now() < deadline);
             tokio::task::yield_now().await;
         }
+    }
+
+    #[test]
+    fn servers_that_are_silent_make_room_for_others_until_they_answer() {
+        let asker = Asker::default();
+        let servers: Vec<SocketAddr> = (1..=4).map(|n| SocketAddr::new([192, 0, 2, n].into(), 3478)).collect();
+        asker.set_servers(servers.clone());
+        assert_eq!(asker.chosen(true), servers[..2]);
+        assert!(asker.judge(&servers[..2], &[], true), "two were not asked yet");
+        assert_eq!(asker.chosen(true), servers[2..]);
+        assert!(!asker.judge(&servers[2..], &servers[3..], true));
+        assert_eq!(asker.chosen(true), [servers[3], servers[0]]);
+        assert!(!asker.judge(&[servers[3], servers[0]], &[servers[0]], true));
+        assert_eq!(asker.chosen(true), servers[..2], "the first again, then one of those that were silent once");
+        asker.hasten();
+        assert_eq!(asker.chosen(true), servers[..2]);
     }
 
     #[tokio::test]

@@ -46,6 +46,8 @@ pub(super) enum Note {
     Peer(CallId, u64, crate::calls::PeerEvent),
     /// What the own relay depends on may have changed.
     Reachability,
+    /// Public nodes that answer STUN were met, or changed.
+    StunServers,
     /// Relays of nodes that serve anyone.
     Guests(Vec<twocan_protocol::wire::GuestRelay>),
     /// Something happened in the hidden swarm.
@@ -189,6 +191,7 @@ impl Service {
             Note::Asked(root, asked) => self.book_input(friend::Input::Asked(root, asked)),
             Note::Peer(call, peer, event) => self.peer_event(call, peer, event),
             Note::Reachability => self.refresh_relay(),
+            Note::StunServers => self.use_stun_servers(),
             Note::Guests(relays) => self.guests_answered(relays),
             Note::Hidden(event) => self.hidden_event(event),
             Note::HiddenMoved(relayed) => self.hidden_moved(relayed),

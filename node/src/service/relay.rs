@@ -140,6 +140,8 @@ impl Service {
             remote.asked = None;
             self.ask_relay(root);
         }
+        // With a first friend there is somebody who may know our address.
+        self.use_stun_servers();
     }
 
     /// A friend's link is down: credentials stay good, but nobody can be asked.
@@ -219,8 +221,23 @@ impl Service {
         let swarm = self.swarm.clone();
         let circuits: Vec<String> = circuits.collect();
         tokio::spawn(async move { swarm.prefer_relays(circuits).await });
+        self.use_stun_servers();
+    }
+
+    /// Tells the media port whom to ask how it looks from outside.
+    pub(super) fn use_stun_servers(&self) {
         let own = &self.relays.own;
-        self.engine.set_stun_servers(offers().flat_map(|offer| own.usable(offer.udp.as_slice())).collect());
+        let remotes = self.relays.remote.iter().filter(|(root, _)| !self.book.hides(root));
+        let servers = self.stun_servers(remotes.flat_map(|(_, remote)| own.usable(remote.offer.udp.as_slice())));
+        self.engine.set_stun_servers(servers);
+    }
+
+    /// Where those relay from whom the address is hidden.
+    pub(super) fn relays_avoided(&self) -> Vec<std::net::IpAddr> {
+        let avoided = self.relays.remote.iter().filter(|(root, _)| self.book.hides(root));
+        let endpoints =
+            avoided.flat_map(|(_, remote)| remote.offer.udp.as_slice().iter().chain(remote.offer.tls.as_slice()));
+        endpoints.filter_map(Endpoint::address).map(|address| address.ip()).collect()
     }
 
     /// Asks for a credential, unless one is ready, or a question is under way.

@@ -15,6 +15,7 @@ mod table;
 
 use std::{
     collections::{HashMap, VecDeque},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -30,7 +31,7 @@ use super::{
     relays::Relays,
     scope::{Scope, is_circuit, is_dialable, scope_of},
     streams::{Event as StreamEvent, OpenError, RawStream},
-    transport,
+    stun, transport,
     types::{
         Addresses, Config, ConnectionId, ConnectionInfo, DhtView, DialError, Event, GetEvent, Observation, PutEvent,
         QueryId, Reachability, RelayNode, Route, ServerMode, StartError, Stats, Stream,
@@ -76,6 +77,7 @@ pub(super) enum Command {
     AddExternal(Vec<String>),
     AlsoListens(Vec<String>),
     PreferRelays(Vec<String>),
+    StunPort(Option<u16>),
     Observed(oneshot::Sender<Vec<Observation>>),
     RelayNodes(oneshot::Sender<Vec<RelayNode>>),
     Put {
@@ -111,6 +113,7 @@ pub(super) struct Started {
     pub(super) addresses: watch::Receiver<Addresses>,
     pub(super) reachability: watch::Receiver<Reachability>,
     pub(super) relayed: watch::Receiver<Vec<String>>,
+    pub(super) stun_servers: watch::Receiver<Vec<SocketAddr>>,
 }
 
 struct Actor {
@@ -127,6 +130,7 @@ struct Actor {
     relays: Relays,
     errands: Errands,
     punching: Punching,
+    stun_servers: stun::Servers,
     addresses: watch::Sender<Addresses>,
     relayed: watch::Sender<Vec<String>>,
     addresses_due: Option<Instant>,
@@ -161,6 +165,7 @@ pub(super) fn start(
     let (addresses, addresses_view) = watch::channel(Addresses::default());
     let (relayed, relayed_view) = watch::channel(Vec::new());
     let (reachability, reachability_view) = watch::channel(Reachability::default());
+    let (stun_servers, stun_view) = watch::channel(Vec::new());
     let mut actor = Actor {
         swarm,
         inbox,
@@ -175,6 +180,7 @@ pub(super) fn start(
         relays: Relays::default(),
         errands: Errands::default(),
         punching: Punching::default(),
+        stun_servers: stun::Servers::new(stun_servers),
         addresses,
         relayed,
         addresses_due: None,
@@ -189,6 +195,7 @@ pub(super) fn start(
         addresses: addresses_view,
         reachability: reachability_view,
         relayed: relayed_view,
+        stun_servers: stun_view,
     })
 }
 
@@ -266,6 +273,7 @@ impl Actor {
                 self.relays.prefer(addresses.iter().filter_map(|text| text.parse().ok()));
                 self.tend_relays(now);
             }
+            Command::StunPort(port) => self.swarm.behaviour().stun.set_port(port.filter(|_| !self.hidden)),
             Command::Observed(reply) => {
                 let _ = reply.send(self.paths.observed());
             }

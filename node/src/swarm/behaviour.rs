@@ -11,7 +11,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::{alive, announce, ask, autonat, circuits, dht, limits, punch, streams};
+use super::{alive, announce, ask, autonat, circuits, dht, limits, punch, streams, stun};
 
 /// Names our family of protocols in identify; the same for every node and version, and says nothing about the person.
 const IDENTIFY_PROTOCOL: &str = "/twocan/1";
@@ -62,6 +62,7 @@ pub(super) struct Behaviour {
     relay: relay::client::Behaviour,
     pub(super) punch: punch::Behaviour,
     pub(super) alive: alive::Behaviour,
+    pub(super) stun: stun::Behaviour,
 }
 
 impl Behaviour {
@@ -102,6 +103,7 @@ impl Behaviour {
             relay,
             punch: punch::Behaviour::new(!parts.hidden),
             alive: alive::Behaviour::default(),
+            stun: stun::Behaviour::default(),
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Setup {
     pub seed: u64,
     /// How many public friends there are.
     pub public_friends: usize,
+    /// Whether they are strangers: nodes to start from, and nobody's friends.
+    pub strangers: bool,
     /// Lines of `config.toml` of the public friends.
     pub public_config: String,
     /// Lines of `config.toml` of the two.
@@ -44,6 +46,7 @@ impl Default for Setup {
             rtt,
             seed: 1,
             public_friends: 1,
+            strangers: false,
             public_config: people::PUBLIC_CONFIG.to_owned(),
             config: String::new(),
             keep: None,
@@ -91,7 +94,7 @@ impl Pair {
         let nodes = futures::future::try_join_all(starting).await?;
         let Ok([mut alice, mut bob]) = <[Node; 2]>::try_from(nodes) else { anyhow::bail!("two nodes were started") };
         befriend(&alice, &bob).await?;
-        for friend in &public {
+        for friend in public.iter().filter(|_| !setup.strangers) {
             befriend(&alice, friend).await?;
             befriend(&bob, friend).await?;
         }

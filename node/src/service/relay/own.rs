@@ -112,6 +112,11 @@ impl Own {
         }
     }
 
+    /// Whom the person lets it serve.
+    pub(in crate::service) fn policy(&self) -> Policy {
+        self.policy
+    }
+
     /// What friends are told.
     pub(super) fn offer(&self) -> &Offer {
         &self.offer
@@ -159,7 +164,8 @@ impl Own {
         super::addresses(endpoints).into_iter().filter(|address| self.is_usable(*address)).collect()
     }
 
-    fn is_usable(&self, address: SocketAddr) -> bool {
+    /// The same of one address.
+    pub(in crate::service) fn is_usable(&self, address: SocketAddr) -> bool {
         let port = address.port() >= 1024 || address.port() == relay::HTTPS;
         port && (relay::is_public(address.ip()) || (self.private && !address.ip().is_multicast()))
     }
@@ -181,6 +187,7 @@ impl Service {
     pub(in crate::service) fn refresh_relay(&mut self) {
         let reached = self.swarm.reachability().borrow().public.clone();
         let addresses = self.relay_addresses();
+        self.tell_stun_port(&reached, &addresses);
         let reachable = |ip: &IpAddr| {
             let part = match ip {
                 IpAddr::V4(ip) => format!("/ip4/{ip}/"),

@@ -13,6 +13,7 @@ use super::{
         reachability::Reachability as State,
         relays::{WANTED, WANTED_OPEN},
         scope::{Scope, SourceRange, ip_of, is_circuit, is_dialable, scope_of, without_peer},
+        stun,
         types::{Observation, Reachability, ServerMode},
     },
     ADDRESS_DELAY, Actor,
@@ -135,10 +136,13 @@ impl Actor {
         // Only public strangers: on a LAN nobody needs a relay, and friends' relays are given to us.
         if scope == Some(Scope::Public) && outbound {
             if info.protocols.contains(&relay::HOP_PROTOCOL_NAME) {
-                self.relays.on_met(peer, remote);
+                self.relays.on_met(peer, remote.clone());
             } else {
                 self.relays.on_offers_none(peer);
             }
+        }
+        if let Some(ip) = ip_of(&remote) {
+            self.stun_servers.on_met(peer, ip, stun::port_in(&info.protocols));
         }
         self.judge_paths(now);
         self.start_tests(connection, now);

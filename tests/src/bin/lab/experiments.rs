@@ -42,6 +42,7 @@ pub(crate) struct Common {
 impl Common {
     pub(crate) fn setup(&self) -> Setup {
         Setup {
+            strangers: false,
             rtt: Duration::from_millis(self.rtt),
             seed: self.seed,
             public_friends: 1,
