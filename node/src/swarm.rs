@@ -4,8 +4,7 @@
 //! made at every start, so a PeerId says nothing about a person and nobody can be followed across restarts.
 //!
 //! - Connections: QUIC and TCP ([`transport`]), limits per network and in all ([`behaviour`], [`limits`]). A connection
-//!   lives while a stream of ours is open on it, else it is to be closed after a few seconds (at present it is not
-//!   always, between two DHT servers; the cause is not found).
+//!   lives while a stream of ours is open on it, or a reservation needs it; else it is closed after some seconds.
 //! - Streams: one protocol, `/twocan/peer/1`, opened on a given connection ([`streams`]).
 //! - DHT: Kademlia `/twocan/kad/1` ([`dht`]); the crate serves and keeps the table, lookups are our own ([`ask`],
 //!   [`crate::dht`]). Only nodes that say in identify that they serve it, at an address they
@@ -47,6 +46,7 @@ mod tests;
 pub use limits::RangeLimiter;
 pub use scope::{Scope, SourceRange};
 pub use streams::OpenError;
+pub use transport::{QUIC_IDLE, QUIC_KEEP_ALIVE};
 pub use types::{
     Addresses, CircuitLimit, Config, ConnectionId, ConnectionInfo, Copy, DhtView, DialError, Event, Get, GetEvent,
     GetReport, Observation, PutEvent, PutReport, QueryId, Reachability, RelayNode, Route, ServerMode, StartError,
@@ -187,10 +187,11 @@ impl Handle {
         Ok(results)
     }
 
-    /// Opens a `/twocan/peer/1` stream on that very connection.
+    /// Opens a `/twocan/peer/1` stream on that very connection, without waiting for the other side: that it is silent
+    /// ([`std::io::ErrorKind::TimedOut`] after some seconds) or does not speak the protocol shows when the stream is read.
     ///
     /// # Errors
-    /// If the connection is gone, too busy, or the other side does not speak the protocol.
+    /// If the connection is gone or too busy.
     pub async fn open(&self, connection: ConnectionId) -> Result<Stream, OpenError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Open { connection, reply }).await.map_err(|Stopped| OpenError::Closed)?;

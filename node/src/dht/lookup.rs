@@ -230,6 +230,23 @@ impl<P: Clone + Eq + Hash> Lookup<P> {
         within
     }
 
+    /// Those of [`Lookup::closest`] that will be among them however it goes on: they answered, everybody nearer has been
+    /// asked, and with all of those there is still a place for them.
+    pub fn settled(&self) -> Vec<P> {
+        let mut taken: HashMap<SourceRange, usize> = HashMap::new();
+        let (mut places, mut settled) = (0, Vec::new());
+        for entry in self.entries.values().filter(|entry| entry.state != State::Failed) {
+            if entry.state == State::Heard || places >= K {
+                break;
+            }
+            if take(&mut taken, entry.node.range) {
+                places += 1;
+                settled.extend((entry.state == State::Answered).then(|| entry.node.peer.clone()));
+            }
+        }
+        settled
+    }
+
     fn silent_after(&self) -> Duration {
         self.first.map_or(SILENT, |first| SILENT.max(first * 2))
     }
@@ -424,6 +441,27 @@ mod tests {
         assert_eq!(hasty.closest()[..12], names(&net.nearest(&target(), |n| !net.dead.contains(&n)))[..12]);
         let mut patient = Lookup::new(target(), Patience::Full, seeds(), start);
         assert!(net.run(&mut patient, start) >= Duration::from_millis(2500));
+    }
+
+    #[test]
+    fn who_answers_last_before_the_silent_ones_is_settled_while_they_are_waited_for() {
+        let mut net = Net::new(100);
+        let nearest = names(&net.nearest(&target(), |_| true));
+        net.dead = vec![nearest[0], nearest[3]];
+        let start = Instant::now();
+        let mut lookup = Lookup::new(target(), Patience::None, net.nodes[..4].to_vec(), start);
+        let mut answers: Vec<u32> = Vec::new();
+        while let Step::Ask(peer) = lookup.next(start) {
+            answers.extend((!net.dead.contains(&peer)).then_some(peer));
+            // Nobody is settled while somebody nearer has not been asked.
+            assert!(lookup.settled().iter().all(|settled| nearest.contains(settled)));
+            for peer in answers.drain(..) {
+                lookup.answered(&peer, net.nodes[peer as usize].range, net.nearest(&target(), |n| n != peer), start);
+            }
+        }
+        assert!(matches!(lookup.next(start), Step::Wait(_)), "for the silent ones");
+        let (settled, closest) = (lookup.settled(), lookup.closest());
+        assert!(settled.len() >= K - 2 && settled.iter().all(|peer| closest.contains(peer)), "{settled:?} {closest:?}");
     }
 
     #[test]

@@ -45,10 +45,11 @@ const DIRECT_FIRST: Duration = Duration::from_millis(250);
 const ROUNDS_IN_CALL: u32 = 40;
 /// Rounds of dialling beside a link that may be dead.
 const ROUNDS_BESIDE: u32 = 4;
-/// While what was found in a slot is dialled, the slots are looked at again after this time, then after longer ones.
-const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// While what was found in a slot is dialled, the slots are looked at again after this time, then each time after one that is
+/// longer by a third: a node that has just started puts its new word within a few round trips.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A person who has a word in a slot and is not where it says may be putting a new one: so long the slots are looked
-/// at again, five times or so, also when the dial has failed.
+/// at again, ten times or so, also when the dial has failed.
 const INSIST: Duration = Duration::from_secs(3);
 /// Words of one person that are dialled at a time: an old one, and newer ones that come meanwhile.
 const MAX_FOUND: usize = 3;
@@ -431,8 +432,7 @@ impl Seeker {
         let mut dials = FuturesUnordered::new();
         let mut newest = None;
         let began = Instant::now();
-        let mut pause = LOOK_AGAIN;
-        let mut again = Instant::now();
+        let (mut pause, mut again) = (LOOK_AGAIN, None);
         loop {
             tokio::select! {
                 event = next_of(&mut search) => match event {
@@ -440,18 +440,21 @@ impl Seeker {
                         let valid = found.body.certificate.verify(unix_ms() / 1000).is_ok();
                         if valid && newest.is_none_or(|newest| found.sequence > newest) && dials.len() < MAX_FOUND {
                             newest = Some(found.sequence);
+                            // Who puts new words puts more: its relays come a moment after its own addresses.
+                            pause = LOOK_AGAIN;
                             let query = Some(found.query.to_string());
                             self.tell(found.via, query, Some(Box::new(found.body.clone()))).await;
                             dials.push(self.dial_found(found.body));
                         }
+                        // Not before a search has found what there is: so none is begun faster than they go.
+                        again.get_or_insert_with(|| Instant::now() + pause);
                     }
                     Some(SearchEvent::Done(_)) | None => {
                         search = None;
                         if dials.is_empty() && (newest.is_none() || began.elapsed() > INSIST) {
                             return None;
                         }
-                        again = Instant::now() + pause;
-                        pause = pause * 3 / 2;
+                        again.get_or_insert_with(|| Instant::now() + pause);
                     }
                 },
                 Some(reached) = dials.next(), if !dials.is_empty() => {
@@ -462,8 +465,10 @@ impl Seeker {
                         return None;
                     }
                 }
-                () = sleep_until(again.into()), if search.is_none() => {
+                () = at(again) => {
+                    // A search that has found something goes on by itself to mend stale copies.
                     search = Some(self.rendezvous.find(target.clone()));
+                    (pause, again) = (pause * 4 / 3, None);
                 }
             }
         }
@@ -503,6 +508,13 @@ impl Seeker {
 async fn next_of(search: &mut Option<rendezvous::Search>) -> Option<SearchEvent> {
     match search {
         Some(search) => search.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -3,10 +3,13 @@
 //! What goes through here is signalling: the frames of a link, and what it takes to punch a hole. Media has relays of its
 //! own. So circuits are long (links live on them until a direct path is found) and thin.
 //!
-//! This wraps the stock behaviour, which needs help in three places. It tells everybody the same addresses of ours; here
+//! This wraps the stock behaviour, which needs help in four places. It tells everybody the same addresses of ours; here
 //! each node is told those of the scope in which it was met. It sends circuits to any connection of a node that ever
 //! reserved; here a newer reservation of the same node closes the older connection, which is dead when a node roams. And
-//! it minds relayed connections of our own, which must not pass through other relays.
+//! it minds relayed connections of our own, which must not pass through other relays. And its handler would keep every
+//! idle connection of this node open for good ([`waking`]).
+
+mod waking;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,6 +34,7 @@ use super::{
     limits::{RangeLimiter, Rate},
     scope::{ip_of, is_circuit, scope_of},
 };
+use waking::Waking;
 
 /// Nodes that may wait for circuits here. Each costs a connection, about 40 kB.
 const MAX_RESERVATIONS: usize = 128;
@@ -202,7 +206,7 @@ fn per_range(rate: Rate) -> Box<dyn relay::RateLimiter> {
 }
 
 impl NetworkBehaviour for Behaviour {
-    type ConnectionHandler = <relay::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ConnectionHandler = Waking<THandler<relay::Behaviour>>;
     type ToSwarm = ();
 
     fn handle_established_inbound_connection(
@@ -212,7 +216,7 @@ impl NetworkBehaviour for Behaviour {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote).map(Waking::new)
     }
 
     fn handle_established_outbound_connection(
@@ -223,7 +227,9 @@ impl NetworkBehaviour for Behaviour {
         role_override: Endpoint,
         port_use: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(connection, peer, remote, role_override, port_use)
+        let handler =
+            self.inner.handle_established_outbound_connection(connection, peer, remote, role_override, port_use)?;
+        Ok(Waking::new(handler))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {

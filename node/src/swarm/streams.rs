@@ -25,7 +25,10 @@ use libp2p::{
         handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
     },
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Sleep, sleep},
+};
 
 use super::limits::{Bucket, Rate};
 
@@ -35,7 +38,8 @@ pub(super) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/twocan/pe
 pub(super) const MAX_INBOUND_PER_CONNECTION: usize = 8;
 /// Outbound streams that may be in negotiation on one connection.
 const MAX_OPENING_PER_CONNECTION: usize = 16;
-/// How long the other side may take to agree to a stream. Whoever is silent for longer is gone.
+/// How long a stream may take to open, and then the other side to say the first word on it once that is waited for. Whoever
+/// is silent for longer is probably gone.
 const NEGOTIATION: Duration = Duration::from_secs(4);
 /// Rate of new inbound streams on one connection.
 const INBOUND_RATE: Rate = Rate { burst: 16.0, per_second: 2.0 };
@@ -62,16 +66,39 @@ pub enum OpenError {
 
 pub(super) type OpenReply = oneshot::Sender<Result<RawStream, OpenError>>;
 
-/// A negotiated stream; an inbound one gives its place back when dropped.
+/// A stream; an inbound one gives its place back when dropped. An outbound one is open before the other side has agreed
+/// to it (the agreement, or a refusal, is read before the first byte), so it minds that anything comes back at all.
 #[derive(Debug)]
 pub(super) struct RawStream {
     inner: libp2p::Stream,
     _place: Option<Arc<()>>,
+    first_word: Option<FirstWord>,
+}
+
+/// Until the other side has said anything on a stream.
+#[derive(Debug)]
+struct FirstWord {
+    /// Since when it is waited for.
+    due: Option<Pin<Box<Sleep>>>,
+    silent: mpsc::Sender<()>,
 }
 
 impl AsyncRead for RawStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let this = &mut *self;
+        if let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buffer) {
+            this.first_word = None;
+            return Poll::Ready(read);
+        }
+        if let Some(first_word) = &mut this.first_word
+            && first_word.due.get_or_insert_with(|| Box::pin(sleep(NEGOTIATION))).as_mut().poll(cx).is_ready()
+        {
+            // If the handler has not taken the last word of this kind, it need not hear another.
+            let _ = first_word.silent.try_send(());
+            this.first_word = None;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
     }
 }
 
@@ -94,7 +121,7 @@ impl AsyncWrite for RawStream {
 pub(super) enum Event {
     /// The other side opened a stream.
     Inbound { connection: ConnectionId, stream: RawStream },
-    /// The other side did not answer to the wish for a stream: the connection is dead, though nothing else says so yet.
+    /// Nothing came back on a stream of ours: the connection may be dead, though nothing else says so yet.
     Silent { connection: ConnectionId },
 }
 
@@ -182,6 +209,7 @@ pub(super) struct Handler {
     requested: VecDeque<OpenReply>,
     opening: usize,
     reports: VecDeque<Report>,
+    silent: (mpsc::Sender<()>, mpsc::Receiver<()>),
     places: Arc<()>,
     inbound: Bucket,
 }
@@ -192,6 +220,7 @@ impl Handler {
             requested: VecDeque::new(),
             opening: 0,
             reports: VecDeque::new(),
+            silent: mpsc::channel(1),
             places: Arc::new(()),
             inbound: Bucket::full(INBOUND_RATE, now),
         }
@@ -203,7 +232,7 @@ impl Handler {
             tracing::debug!(live, "stream refused: too many on this connection");
             return;
         }
-        let stream = RawStream { inner, _place: Some(Arc::clone(&self.places)) };
+        let stream = RawStream { inner, _place: Some(Arc::clone(&self.places)), first_word: None };
         self.reports.push_back(Report::Inbound(stream));
     }
 }
@@ -222,8 +251,11 @@ impl ConnectionHandler for Handler {
 
     fn poll(
         &mut self,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Self::ToBehaviour>> {
+        if self.silent.1.poll_recv(cx).is_ready() {
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Report::Silent));
+        }
         if let Some(report) = self.reports.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
         }
@@ -257,7 +289,8 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
                 self.opening = self.opening.saturating_sub(1);
-                let _ = info.send(Ok(RawStream { inner: protocol, _place: None }));
+                let first_word = Some(FirstWord { due: None, silent: self.silent.0.clone() });
+                let _ = info.send(Ok(RawStream { inner: protocol, _place: None, first_word }));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 self.opening = self.opening.saturating_sub(1);

@@ -3,7 +3,8 @@
 //!
 //! A node has a few connections that carry a few hundred bytes a minute, so what is tuned here is the cost of being
 //! idle: no path MTU probing (the default sends kilobytes on every connection), a slow keep-alive (links notice a dead
-//! peer by their own heartbeat), and windows that hold the largest message rather than a download.
+//! peer by their own heartbeat), and windows that hold the largest message rather than a download. Who dials does not wait
+//! for the agreement to protocols that everybody speaks (`V1Lazy`; the same bytes): two round trips less.
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ use libp2p::{
 
 /// A dead node costs a query this long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
-/// A silent QUIC connection is dead after this many milliseconds. The heartbeat of a link is faster where it matters.
-const QUIC_IDLE_MS: u32 = 40_000;
-/// Keeps a NAT's mapping (30 s by RFC 4787 in the worst case seen) and the connection, at about 8 bytes a second.
-const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(18);
+/// A silent QUIC connection is dead after this time. The heartbeat of a link is faster where it matters.
+pub const QUIC_IDLE: Duration = Duration::from_secs(40);
+/// When nothing came for this time, QUIC asks, which keeps a NAT's mapping (30 s in the worst case seen) and the
+/// connection at about 8 bytes a second. `tests/tests/idle.rs` holds that.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(18);
 /// Window of one stream: the largest link frame, twice.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// Window of one connection.
@@ -43,8 +45,6 @@ pub(super) type Built = (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behavio
 /// If Noise cannot make its static key from `key`, which no Ed25519 key does.
 pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
     let (circuits, client) = relay::client::new(key.public().to_peer_id());
-    // Each round trip of the negotiation is one through the relay: who dials does not wait for the agreement to what both
-    // sides speak anyway.
     let circuits = circuits
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
@@ -82,7 +82,7 @@ fn muxer() -> yamux::Config {
 
 fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(upgrade::Version::V1)
+        .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer())
         .timeout(2 * HANDSHAKE_TIMEOUT)
@@ -90,7 +90,7 @@ fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, n
 
     let mut config = quic::Config::new(key).disable_path_mtu_discovery();
     config.handshake_timeout = HANDSHAKE_TIMEOUT;
-    config.max_idle_timeout = QUIC_IDLE_MS;
+    config.max_idle_timeout = u32::try_from(QUIC_IDLE.as_millis()).unwrap_or(u32::MAX);
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
     config.max_concurrent_stream_limit = MAX_STREAMS;
     config.max_stream_data = STREAM_WINDOW;

@@ -64,16 +64,26 @@ impl Node {
     }
 
     /// The next event that `wanted` takes.
-    pub(crate) async fn event<T>(&mut self, what: &str, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-        within(what, async {
+    pub(crate) async fn event<T>(&mut self, what: &str, wanted: impl FnMut(Event) -> Option<T>) -> T {
+        self.event_in(DEADLINE, what, wanted).await
+    }
+
+    /// The same, for what takes longer.
+    pub(crate) async fn event_in<T>(
+        &mut self,
+        deadline: Duration,
+        what: &str,
+        mut wanted: impl FnMut(Event) -> Option<T>,
+    ) -> T {
+        let next = async {
             loop {
                 let event = self.events.recv().await.expect("the swarm runs");
                 if let Some(found) = wanted(event) {
                     return found;
                 }
             }
-        })
-        .await
+        };
+        tokio::time::timeout(deadline, next).await.unwrap_or_else(|_| panic!("not in time: {what}"))
     }
 
     /// Puts a record and waits for all answers.

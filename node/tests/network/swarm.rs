@@ -64,7 +64,7 @@ async fn one_connection_cannot_open_streams_without_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_connection_is_used_again_and_nothing_opens_on_one_that_ended() {
+async fn an_open_connection_is_used_again_and_ends_by_itself_when_its_last_stream_has() {
     let mut bob = Node::first().await;
     let mut alice = Node::first().await;
     let info = alice.handle.dial(vec![bob.quic()], Some(bob.handle.peer_id().clone()), DEADLINE).await.unwrap();
@@ -75,13 +75,13 @@ async fn an_open_connection_is_used_again_and_nothing_opens_on_one_that_ended() 
     stream.flush().await.unwrap();
     let inbound = bob.event("stream", |event| if let Event::Inbound(s) = event { Some(s) } else { None }).await;
     drop((inbound, stream));
-    alice.handle.disconnect(info.connection).await;
-    let gone = alice
-        .event("end", |event| match event {
-            Event::Disconnected { connection, .. } => Some(connection),
-            _ => None,
-        })
-        .await;
+    let ended = |event| match event {
+        Event::Disconnected { connection, reason, .. } => Some((connection, reason)),
+        _ => None,
+    };
+    // The relay server holds it for ten seconds, and then the swarm for ten more.
+    let (gone, reason) = alice.event_in(3 * DEADLINE, "end", ended).await;
+    assert!(reason.to_lowercase().contains("keep-alive"), "closed because nothing needs it, not lost: {reason}");
     assert_eq!(gone, info.connection);
     assert!(matches!(within("open", alice.handle.open(gone)).await, Err(OpenError::Closed)));
 }
@@ -285,7 +285,11 @@ async fn a_connection_whose_other_side_is_silent_is_closed_and_not_used_again() 
     // A stream keeps the connection from being closed as idle.
     let held = within("open", alice.handle.open(dead.connection)).await.unwrap();
     path.abort();
-    assert!(matches!(within("open", alice.handle.open(dead.connection)).await, Err(OpenError::Timeout)));
+    let mut stream = within("open", alice.handle.open(dead.connection)).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    stream.flush().await.unwrap();
+    let read = within("read", stream.read(&mut [0])).await;
+    assert_eq!(read.map_err(|error| error.kind()), Err(std::io::ErrorKind::TimedOut));
     alice
         .event("end", |event| match event {
             Event::Disconnected { connection, .. } if connection == dead.connection => Some(()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -55,19 +55,30 @@ impl Behaviour {
         Self { mapping: Depends::AddressAndPort, filtering: Depends::AddressAndPort, ports: Ports::Moved };
 }
 
-/// How long a NAT remembers, as Linux does by default.
-mod lifetime {
-    use std::time::Duration;
-
-    /// UDP, nothing came back yet (`nf_conntrack_udp_timeout`).
-    pub(super) const UDP: Duration = Duration::from_secs(30);
-    /// UDP, both have spoken (`nf_conntrack_udp_timeout_stream`).
-    pub(super) const UDP_STREAM: Duration = Duration::from_secs(120);
-    /// TCP, nothing came back yet (`nf_conntrack_tcp_timeout_syn_sent`).
-    pub(super) const TCP: Duration = Duration::from_secs(120);
-    /// TCP, both have spoken (RFC 5382: at least this long).
-    pub(super) const TCP_STREAM: Duration = Duration::from_secs(7440);
+/// How long a NAT remembers a flow of UDP on which nothing passes, and what counts as passing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// While nothing came back yet.
+    pub udp: Duration,
+    /// Once both have spoken.
+    pub udp_answered: Duration,
+    /// Whether what comes in counts; what leaves always does (RFC 4787, REQ-6).
+    pub inbound: bool,
 }
+
+impl Memory {
+    /// As Linux does by default (`nf_conntrack_udp_timeout`, `…_stream`).
+    pub const LINUX: Self =
+        Self { udp: Duration::from_secs(30), udp_answered: Duration::from_secs(120), inbound: true };
+    /// As the worst home routers do: half a minute at any time, and only what leaves counts.
+    pub const SHORT: Self =
+        Self { udp: Duration::from_secs(30), udp_answered: Duration::from_secs(30), inbound: false };
+}
+
+/// TCP, nothing came back yet (`nf_conntrack_tcp_timeout_syn_sent`).
+const TCP: Duration = Duration::from_secs(120);
+/// TCP, both have spoken (RFC 5382: at least this long).
+const TCP_STREAM: Duration = Duration::from_secs(7440);
 
 /// What passes between an inside and an outside endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -77,12 +88,12 @@ struct Session {
 }
 
 impl Session {
-    fn alive(&self, proto: Proto, now: Instant) -> bool {
+    fn alive(&self, proto: Proto, memory: Memory, now: Instant) -> bool {
         let lifetime = match (proto, self.answered) {
-            (Proto::Tcp, false) => lifetime::TCP,
-            (Proto::Tcp, true) => lifetime::TCP_STREAM,
-            (_, false) => lifetime::UDP,
-            (_, true) => lifetime::UDP_STREAM,
+            (Proto::Tcp, false) => TCP,
+            (Proto::Tcp, true) => TCP_STREAM,
+            (_, false) => memory.udp,
+            (_, true) => memory.udp_answered,
         };
         now.saturating_duration_since(self.last) < lifetime
     }
@@ -101,9 +112,9 @@ struct Mapping {
 }
 
 impl Mapping {
-    fn alive(&mut self, now: Instant) -> bool {
+    fn alive(&mut self, memory: Memory, now: Instant) -> bool {
         let proto = self.proto;
-        self.sessions.retain(|_, session| session.alive(proto, now));
+        self.sessions.retain(|_, session| session.alive(proto, memory, now));
         self.forwarded || !self.sessions.is_empty()
     }
 }
@@ -112,6 +123,7 @@ impl Mapping {
 #[derive(Debug)]
 pub struct Nat {
     behaviour: Behaviour,
+    memory: Memory,
     address: Ipv4Addr,
     mappings: Vec<Mapping>,
     rng: StdRng,
@@ -120,7 +132,14 @@ pub struct Nat {
 impl Nat {
     /// A NAT with this outer address.
     pub fn new(behaviour: Behaviour, address: Ipv4Addr, seed: u64) -> Self {
-        Self { behaviour, address, mappings: Vec::new(), rng: StdRng::seed_from_u64(seed) }
+        let (memory, rng) = (Memory::LINUX, StdRng::seed_from_u64(seed));
+        Self { behaviour, memory, address, mappings: Vec::new(), rng }
+    }
+
+    /// The same NAT with another memory.
+    #[must_use]
+    pub fn remembering(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The outer address.
@@ -160,7 +179,8 @@ impl Nat {
 
     /// A packet leaves: from which outer endpoint.
     pub fn outbound(&mut self, now: Instant, flow: &Flow) -> SocketAddr {
-        self.mappings.retain_mut(|mapping| mapping.alive(now));
+        let memory = self.memory;
+        self.mappings.retain_mut(|mapping| mapping.alive(memory, now));
         let only = match self.behaviour.mapping {
             Depends::Nothing => None,
             Depends::Address => Some(SocketAddr::new(flow.dst.ip(), 0)),
@@ -187,7 +207,8 @@ impl Nat {
         if flow.dst.ip() != IpAddr::V4(self.address) {
             return None;
         }
-        self.mappings.retain_mut(|mapping| mapping.alive(now));
+        let memory = self.memory;
+        self.mappings.retain_mut(|mapping| mapping.alive(memory, now));
         let filtering = self.behaviour.filtering;
         let mapping = self
             .mappings
@@ -200,9 +221,12 @@ impl Nat {
                 Depends::Address => known(&|other| other.ip() == flow.src.ip()),
                 Depends::AddressAndPort => known(&|other| *other == flow.src),
             };
-        // What comes in keeps an open session alive, and opens none by itself.
+        // What comes in may keep an open session alive, and opens none by itself.
         if let Some(session) = mapping.sessions.get_mut(&flow.src).filter(|_| may) {
-            *session = Session { last: now, answered: true };
+            session.answered = true;
+            if memory.inbound || flow.proto == Proto::Tcp {
+                session.last = now;
+            }
         }
         may.then_some(mapping.inside)
     }
@@ -242,7 +266,7 @@ pub struct Firewall {
 impl Firewall {
     /// A packet leaves.
     pub fn outbound(&mut self, now: Instant, flow: &Flow) {
-        self.sessions.retain(|(proto, _, _), session| session.alive(*proto, now));
+        self.sessions.retain(|(proto, _, _), session| session.alive(*proto, Memory::LINUX, now));
         let session = self.sessions.entry((flow.proto, flow.src, flow.dst));
         session.or_insert(Session { last: now, answered: false }).last = now;
     }
@@ -250,7 +274,7 @@ impl Firewall {
     /// Whether a packet may come in.
     pub fn inbound(&mut self, now: Instant, flow: &Flow) -> bool {
         match self.sessions.get_mut(&(flow.proto, flow.dst, flow.src)) {
-            Some(session) if session.alive(flow.proto, now) => {
+            Some(session) if session.alive(flow.proto, Memory::LINUX, now) => {
                 *session = Session { last: now, answered: true };
                 true
             }
@@ -266,8 +290,6 @@ impl Firewall {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const OUTER: Ipv4Addr = Ipv4Addr::new(11, 1, 0, 1);
@@ -320,6 +342,15 @@ mod tests {
         assert!(may(&mut nat, later, "11.2.0.1:1", outside));
         assert!(may(&mut nat, later + Duration::from_secs(119), "11.2.0.1:1", outside));
         assert!(!may(&mut nat, later + Duration::from_secs(240), "11.2.0.1:1", outside));
+    }
+
+    #[test]
+    fn a_forgetful_nat_counts_only_what_leaves() {
+        let now = Instant::now();
+        let mut nat = Nat::new(Behaviour::PORT_RESTRICTED, OUTER, 1).remembering(Memory::SHORT);
+        let outside = speak(&mut nat, now, "11.2.0.1:1");
+        assert!(may(&mut nat, now + Duration::from_secs(29), "11.2.0.1:1", outside));
+        assert!(!may(&mut nat, now + Duration::from_secs(31), "11.2.0.1:1", outside));
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Node {
         let address = other.addresses.iter().find(|address| address.contains(transport)).unwrap().clone();
         let both = async {
             let connection = self.handle.dial(vec![address], None, PATIENCE).await.unwrap();
-            let stream = self.handle.open(connection.connection).await.unwrap();
+            let mut stream = self.handle.open(connection.connection).await.unwrap();
+            // The other side hears of a stream with the first bytes, those of the negotiation at least.
+            stream.flush().await.unwrap();
             (stream, other.inbound.recv().await.unwrap())
         };
         tokio::time::timeout(PATIENCE, both).await.unwrap()

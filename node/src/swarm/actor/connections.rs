@@ -447,6 +447,7 @@ impl Actor {
         if self.relays.is_relay(peer) {
             self.swarm.behaviour_mut().alive.watch(peer, id);
         }
+        self.on_start_reached(peer, id, now);
         self.on_direct(id, peer, &info);
     }
 

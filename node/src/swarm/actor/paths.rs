@@ -148,6 +148,17 @@ impl Actor {
         self.start_tests(connection, now);
     }
 
+    /// A node to start from was reached. Most of those carry circuits: it is asked for a reservation a round trip before
+    /// identify says whether it does, because until we have one, nobody may find us.
+    pub(super) fn on_start_reached(&mut self, peer: PeerId, connection: swarm::ConnectionId, now: Instant) {
+        let Some((remote, true)) = self.connections.remote(connection) else { return };
+        let remote = without_peer(remote.clone());
+        if !self.hidden && scope_of(&remote) == Some(Scope::Public) && self.table.is_start(&remote) {
+            self.relays.on_met(peer, remote);
+            self.tend_relays(now);
+        }
+    }
+
     /// Has the node at the other end test what is due.
     fn start_tests(&mut self, connection: swarm::ConnectionId, now: Instant) {
         let Some((server, range, seen)) = self.connections.tester(connection) else { return };

@@ -1,7 +1,8 @@
 //! Lookups and puts.
 //!
 //! [`crate::dht::Lookup`] says whom to ask next, [`super::super::ask`] carries the requests, and this drives the one
-//! with the other. A put is one lookup for the nearest nodes, then one request to each of them at the same time.
+//! with the other. A put is one lookup for the nearest nodes and one request to each of them, as soon as it is sure to be
+//! one; while we know so few nodes that everybody may be one, those that we are connected to are sent the record at once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,7 @@ use std::{
 
 use libp2p::{
     Multiaddr, PeerId,
-    kad::{KBucketKey, Record, RecordKey, store::RecordStore},
+    kad::{self, KBucketKey, Record, RecordKey, store::RecordStore},
     request_response::{Message, OutboundRequestId},
     swarm,
 };
@@ -71,9 +72,19 @@ struct Put {
     value: Vec<u8>,
     reply: mpsc::Sender<PutEvent>,
     started: Instant,
+    /// Whether the lookup for the nearest nodes runs, or waits for a first node.
+    searching: bool,
+    /// Who has been sent the record; at most twice [`K`].
+    sent: Vec<PeerId>,
     left: u32,
     stored: u32,
     failed: u32,
+}
+
+impl Put {
+    fn new(key: [u8; 32], value: Vec<u8>, reply: mpsc::Sender<PutEvent>, searching: bool, now: Instant) -> Self {
+        Self { key, value, reply, started: now, searching, sent: Vec::new(), left: 0, stored: 0, failed: 0 }
+    }
 }
 
 impl Queries {
@@ -169,6 +180,10 @@ impl Actor {
                 }
                 Step::Wait(due) => {
                     running.wake = due.map_or(running.until, |due| due.min(running.until));
+                    if running.copies.is_none() {
+                        let settled = running.lookup.settled();
+                        self.send_record(id, settled);
+                    }
                     return;
                 }
                 Step::Done => return self.end_lookup(id, now),
@@ -194,7 +209,8 @@ impl Actor {
         }
         let closest = running.lookup.closest();
         tracing::debug!(query = %id, asked, answered, holders = closest.len(), "put: the nearest nodes are known");
-        self.start_stores(id, closest, now);
+        self.send_record(id, closest);
+        self.end_search(id, now);
     }
 
     pub(super) fn finish_get(&mut self, wanted: QueryId) {
@@ -214,7 +230,7 @@ impl Actor {
             tracing::warn!(query = %id, "put refused: too many at a time");
             return;
         }
-        self.queries.puts.insert(id, Put { key, value, reply, started: now, left: 0, stored: 0, failed: 0 });
+        self.queries.puts.insert(id, Put::new(key, value, reply, true, now));
         // At once: the only node that serves is one that others can ask, though it has nobody to put to.
         if self.table.view().server {
             self.keep_own(id, now);
@@ -232,6 +248,11 @@ impl Actor {
         put.started = now;
         let key = put.key;
         tracing::debug!(query = %id, "put");
+        if self.table.view().peers < K {
+            let near: Vec<PeerId> = self.swarm.behaviour_mut().dht.kad().kbuckets().flat_map(nodes_of).collect();
+            let connected = near.into_iter().filter(|peer| self.connections.direct_with(*peer).is_some()).collect();
+            self.send_record(id, connected);
+        }
         self.start_lookup(id, key, None, now);
     }
 
@@ -247,25 +268,40 @@ impl Actor {
         if self.queries.is_full() {
             return;
         }
-        let peers = peers.iter().filter_map(to_theirs).collect();
-        self.queries.puts.insert(id, Put { key, value, reply, started: now, left: 0, stored: 0, failed: 0 });
-        self.start_stores(id, peers, now);
+        let peers: Vec<PeerId> = peers.iter().filter_map(to_theirs).take(K).collect();
+        self.queries.puts.insert(id, Put::new(key, value, reply, false, now));
+        self.send_record(id, peers);
+        self.end_put_if_done(id, now);
     }
 
-    fn start_stores(&mut self, id: QueryId, mut peers: Vec<PeerId>, now: Instant) {
-        peers.truncate(K);
+    /// Sends the record of a put to those of the nodes that it has not been sent to.
+    fn send_record(&mut self, id: QueryId, peers: Vec<PeerId>) {
         let Some(put) = self.queries.puts.get_mut(&id) else { return };
-        put.left = u32::try_from(peers.len()).unwrap_or(u32::MAX);
-        let request = Request::PutValue(put.key, put.value.clone());
+        let mut new: Vec<PeerId> = Vec::new();
         for peer in peers {
+            if !put.sent.contains(&peer) && put.sent.len() < 2 * K {
+                put.sent.push(peer);
+                put.left += 1;
+                new.push(peer);
+            }
+        }
+        let request = Request::PutValue(put.key, put.value.clone());
+        for peer in new {
             // It answered a moment ago, or it is in the table: its address is known.
             self.ask(peer, request.clone(), Vec::new(), Asked::Store(id));
+        }
+    }
+
+    /// Nobody more will be sent the record.
+    fn end_search(&mut self, id: QueryId, now: Instant) {
+        if let Some(put) = self.queries.puts.get_mut(&id) {
+            put.searching = false;
         }
         self.end_put_if_done(id, now);
     }
 
     fn end_put_if_done(&mut self, id: QueryId, now: Instant) {
-        if self.queries.puts.get(&id).is_some_and(|put| put.left == 0)
+        if self.queries.puts.get(&id).is_some_and(|put| put.left == 0 && !put.searching)
             && let Some(put) = self.queries.puts.remove(&id)
         {
             let took = now.saturating_duration_since(put.started);
@@ -369,9 +405,13 @@ impl Actor {
                 Some((_, Waiting::Get { reply, .. })) => {
                     let _ = reply.try_send(GetEvent::Done(GetReport { asked: 0, answered: 0 }));
                 }
-                Some((_, Waiting::Put { id })) => self.end_put_if_done(id, now),
+                Some((_, Waiting::Put { id })) => self.end_search(id, now),
                 None => {}
             }
         }
     }
+}
+
+fn nodes_of(bucket: kad::KBucketRef<'_, KBucketKey<PeerId>, kad::Addresses>) -> Vec<PeerId> {
+    bucket.iter().map(|entry| *entry.node.key.preimage()).collect()
 }

@@ -101,6 +101,11 @@ impl Table {
         self.view.send_if_modified(|view| std::mem::replace(&mut view.server, server) != server);
     }
 
+    /// Whether this is an address to start from.
+    pub(super) fn is_start(&self, address: &Multiaddr) -> bool {
+        self.bootstrap.iter().any(|(known, _)| known == address)
+    }
+
     /// Dials the addresses to start from soon: nothing is known, or what is known does not answer.
     pub(super) fn hasten(&mut self, now: Instant) {
         if !self.bootstrap.is_empty() {
