@@ -430,6 +430,15 @@ pub enum Bench {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// How a call sounds and looks over bad networks: PESQ, delay, PSNR, freezes, rates, cell by cell of a grid
+    ///
+    /// Runs the program `quality` that is built beside this one (`cargo build --release --workspace --bins`).
+    /// `twocan bench quality -- --help` lists its options and cells.
+    Quality {
+        /// Options of the program, such as `--full` or `--cells loss_10,rate_64`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        options: Vec<std::ffi::OsString>,
+    },
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod diary;
 pub mod idle;
 pub mod node;
 pub mod numbers;
+pub mod quality;
 pub mod report;
 pub mod setup;
 pub mod side;

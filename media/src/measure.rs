@@ -80,15 +80,17 @@ impl SoundLog {
         self.samples.iter().copied().collect()
     }
 
-    /// When the kept sample with this index passed.
-    fn time_of(&self, index: usize) -> u64 {
+    /// When the kept sample with this index passed, ns.
+    #[must_use]
+    pub fn time_of(&self, index: usize) -> u64 {
         let index = self.dropped + index as u64;
         let after = self.pieces.partition_point(|(start, _)| *start <= index);
         after.checked_sub(1).and_then(|i| self.pieces.get(i)).map_or(0, |(_, time)| *time)
     }
 
     /// The first kept sample that passed at `time_ns` or later.
-    fn index_at(&self, time_ns: u64) -> usize {
+    #[must_use]
+    pub fn index_at(&self, time_ns: u64) -> usize {
         let piece = self.pieces.partition_point(|(_, time)| *time < time_ns);
         let start = self.pieces.get(piece).map_or(self.dropped + self.samples.len() as u64, |(start, _)| *start);
         usize::try_from(start.saturating_sub(self.dropped)).unwrap_or(usize::MAX).min(self.samples.len())
@@ -119,22 +121,55 @@ pub struct DelayProbe {
     pub received: SoundLog,
 }
 
+/// One piece of what was heard, found again in what was said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// When it was heard, ns.
+    pub heard_ns: u64,
+    /// How long it had been on its way, ms.
+    pub delay_ms: f64,
+    /// Its similarity with what was said.
+    pub similarity: f64,
+}
+
 impl DelayProbe {
     /// Finds pieces of the received sound in the sent sound. None if nothing was found.
     #[must_use]
     pub fn report(&self) -> Option<DelayReport> {
+        let (pieces, looked_for) = self.pieces(0..u64::MAX, MAX_DELAY_MS);
+        if pieces.is_empty() {
+            return None;
+        }
+        let mut delays: Vec<f64> = pieces.iter().map(|piece| piece.delay_ms).collect();
+        delays.sort_by(f64::total_cmp);
+        let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).or(delays.last()).copied();
+        Some(DelayReport {
+            median_ms: at(0.5).unwrap_or_default(),
+            p95_ms: at(0.95).unwrap_or_default(),
+            found: delays.len(),
+            looked_for,
+            similarity: pieces.iter().map(|piece| piece.similarity).sum::<f64>() / delays.len() as f64,
+        })
+    }
+
+    /// The audible pieces that were heard in this time (ns) and found again in what was said up to `max_delay_ms`
+    /// before; and how many were looked for. Every 100 ms one, of 100 ms.
+    #[must_use]
+    pub fn pieces(&self, within: std::ops::Range<u64>, max_delay_ms: u64) -> (Vec<Piece>, usize) {
         let (sent, received) = (self.sent.samples(), self.received.samples());
         let (sent_coarse, received_coarse) = (decimate(&sent), decimate(&received));
-        let mut delays = Vec::new();
-        let (mut looked_for, mut similarity) = (0, 0.0);
+        let (mut pieces, mut looked_for) = (Vec::new(), 0);
         for start in (0..received.len().saturating_sub(PIECE)).step_by(HOP) {
+            let heard = self.received.time_of(start);
+            if !within.contains(&heard) {
+                continue;
+            }
             let Some(piece) = received.get(start..start + PIECE) else { break };
             if Level::of(piece).rms_db < AUDIBLE_DB + 10.0 {
                 continue;
             }
             looked_for += 1;
-            let heard = self.received.time_of(start);
-            let earliest = self.sent.index_at(heard.saturating_sub(MAX_DELAY_MS * 1_000_000));
+            let earliest = self.sent.index_at(heard.saturating_sub(max_delay_ms * 1_000_000));
             // What is heard now cannot have been said later, but a piece spans some time.
             let latest = (self.sent.index_at(heard) + PIECE).min(sent.len());
             let Some(coarse_piece) = received_coarse.get(start / COARSE..(start + PIECE) / COARSE) else { continue };
@@ -148,27 +183,16 @@ impl DelayProbe {
             if found < FOUND {
                 continue;
             }
-            similarity += f64::from(found);
             // Sound moves in pieces at both ends; the mean over the piece is what a listener gets.
             let steps = PIECE / 120;
             let sum: i128 = (0..steps)
                 .map(|i| i * 120)
                 .map(|i| i128::from(self.received.time_of(start + i)) - i128::from(self.sent.time_of(fine + i)))
                 .sum();
-            delays.push(sum as f64 / steps as f64 / 1e6);
+            let delay_ms = sum as f64 / steps as f64 / 1e6;
+            pieces.push(Piece { heard_ns: heard, delay_ms, similarity: f64::from(found) });
         }
-        if delays.is_empty() {
-            return None;
-        }
-        delays.sort_by(f64::total_cmp);
-        let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).or(delays.last()).copied();
-        Some(DelayReport {
-            median_ms: at(0.5).unwrap_or_default(),
-            p95_ms: at(0.95).unwrap_or_default(),
-            found: delays.len(),
-            looked_for,
-            similarity: similarity / delays.len() as f64,
-        })
+        (pieces, looked_for)
     }
 }
 

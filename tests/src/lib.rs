@@ -9,6 +9,8 @@ pub mod foreign;
 #[cfg(target_os = "linux")]
 pub mod lab;
 mod node;
+#[cfg(target_os = "linux")]
+pub mod quality;
 mod seat;
 pub mod sim;
 #[cfg(target_os = "linux")]

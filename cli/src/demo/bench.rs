@@ -52,6 +52,7 @@ impl Row {
 pub async fn run(bench: Bench, out: &mut Out) -> Result<Exit, Failure> {
     let quiet = out.json();
     let result = match &bench {
+        Bench::Quality { options } => return super::quality::run(options, quiet),
         Bench::Calls { calls, talk_ms, no_video, keep } => {
             let folder = Folder::new(keep.as_deref())?;
             let talk = Talk {

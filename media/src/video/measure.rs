@@ -23,6 +23,43 @@ pub fn psnr_y(original: &Picture, received: &Picture) -> f64 {
     10.0 * (255.0_f64.powi(2) * original.luma().len() as f64 / error as f64).log10()
 }
 
+/// Structural similarity of the luma planes (Wang et al. 2004), over squares of 8x8 pixels at every fourth pixel: 1 is the
+/// same, above 0.95 is good. A picture of another size is scaled to that of the original first.
+#[must_use]
+pub fn ssim_y(original: &Picture, received: &Picture) -> f64 {
+    let scaled;
+    let received = if (received.width(), received.height()) == (original.width(), original.height()) {
+        received
+    } else {
+        let Ok(picture) = received.scaled(original.width(), original.height()) else { return 0.0 };
+        scaled = picture;
+        &scaled
+    };
+    // (k1 L)^2 and (k2 L)^2 of the paper.
+    let (c1, c2) = ((0.01_f64 * 255.0).powi(2), (0.03_f64 * 255.0).powi(2));
+    let (width, height) = (original.width() as usize, original.height() as usize);
+    let (mut sum, mut count) = (0.0, 0_u32);
+    for top in (0..height.saturating_sub(7)).step_by(4) {
+        for left in (0..width.saturating_sub(7)).step_by(4) {
+            let (mut a, mut b, mut aa, mut bb, mut ab) = (0_u32, 0_u32, 0_u32, 0_u32, 0_u32);
+            for row in top..top + 8 {
+                let at = row * width + left..row * width + left + 8;
+                let (Some(x), Some(y)) = (original.luma().get(at.clone()), received.luma().get(at)) else { continue };
+                for (x, y) in x.iter().zip(y) {
+                    let (x, y) = (u32::from(*x), u32::from(*y));
+                    (a, b, aa, bb, ab) = (a + x, b + y, aa + x * x, bb + y * y, ab + x * y);
+                }
+            }
+            let mean = |sum: u32| f64::from(sum) / 64.0;
+            let (ma, mb) = (mean(a), mean(b));
+            let (va, vb, cov) = (mean(aa) - ma * ma, mean(bb) - mb * mb, mean(ab) - ma * mb);
+            sum += (2.0 * ma * mb + c1) * (2.0 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
+            count += 1;
+        }
+    }
+    sum / f64::from(count.max(1))
+}
+
 /// What was measured of one received picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
@@ -30,6 +67,8 @@ pub struct Measured {
     pub tag: Tag,
     /// See [`psnr_y`].
     pub psnr_db: f64,
+    /// See [`ssim_y`].
+    pub ssim: f64,
     /// Milliseconds from capture to `now_ns`; see [`Tag::age_ms`].
     pub delay_ms: u32,
 }
@@ -51,8 +90,9 @@ impl Meter {
     #[must_use]
     pub fn measure(&self, received: &Picture, now_ns: u64) -> Option<Measured> {
         let tag = Tag::read(received)?;
-        let psnr_db = psnr_y(&self.scene.draw_tagged(tag), received);
-        Some(Measured { tag, psnr_db, delay_ms: tag.age_ms(now_ns) })
+        let sent = self.scene.draw_tagged(tag);
+        let (psnr_db, ssim) = (psnr_y(&sent, received), ssim_y(&sent, received));
+        Some(Measured { tag, psnr_db, ssim, delay_ms: tag.age_ms(now_ns) })
     }
 }
 
@@ -76,9 +116,10 @@ mod tests {
         let sent = scene.draw(77, 3_000_000_000);
         let same = meter.measure(&sent, 3_040_000_000).unwrap();
         assert_eq!((same.tag.number, same.delay_ms), (77, 40));
-        assert!(same.psnr_db > 98.0);
+        assert!(same.psnr_db > 98.0 && (same.ssim - 1.0).abs() < 1e-9);
         let half = meter.measure(&sent.scaled(320, 180).unwrap(), 3_040_000_000).unwrap();
         assert!(half.psnr_db > 15.0 && half.psnr_db < 40.0, "{}", half.psnr_db);
+        assert!(half.ssim > 0.5 && half.ssim < 0.99, "{}", half.ssim);
         let other = Meter::new(640, 360, 6).unwrap().measure(&sent, 0).unwrap();
         assert!(other.psnr_db < 25.0, "{}", other.psnr_db);
         assert!(meter.measure(&Picture::black(640, 360).unwrap(), 0).is_none());
