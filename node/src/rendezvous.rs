@@ -19,7 +19,7 @@ pub use plan::{Job, Outcome, PlaceId, Plan, Rules, Slot, SlotId, Status};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
-use twocan_protocol::identity::{Certificate, PeerId};
+use twocan_protocol::identity::Certificate;
 
 use crate::swarm::{self, QueryId, public::Client};
 use publish::Command;
@@ -56,12 +56,19 @@ pub enum Event {
 
 /// The node that records name for those from whom the own addresses are hidden: a swarm of its own PeerId that is
 /// reached through relays only. Its records hold nothing else.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Hidden {
-    /// Of that swarm.
-    pub peer_id: PeerId,
+    /// That swarm. Its records are put, and read back, by it alone: whoever lies in wait near a slot's key sees who comes.
+    pub swarm: swarm::Handle,
     /// Circuit addresses (multiaddr).
     pub relayed: Vec<String>,
+}
+
+impl PartialEq for Hidden {
+    /// The same node, reached in the same ways.
+    fn eq(&self, other: &Self) -> bool {
+        self.swarm.peer_id() == other.swarm.peer_id() && self.relayed == other.relayed
+    }
 }
 
 /// Where slots are published and looked for.
@@ -167,6 +174,12 @@ impl Rendezvous {
     /// The same of the public DHT, if it is used.
     pub fn public_status(&self) -> Option<Status> {
         self.public.as_ref().map(|publisher| *publisher.status.borrow())
+    }
+
+    /// Looks for somebody from whom we hide, through the relays of the hidden swarm `by`, in our own DHT alone: nobody near
+    /// the slots sees who looks.
+    pub fn find_by(&self, by: swarm::Handle, target: Target) -> Search {
+        find::start(by, &Discovery::Own, target)
     }
 
     /// Looks for somebody, at once. Dropping the [`Search`] ends it.

@@ -237,6 +237,7 @@ fn start_swarm(
         mdns: config.network.mdns,
         dht_server: mode(config.network.dht_server),
         relay_server: mode(config.network.relay_server),
+        proxy: proxy(config),
         hidden: false,
     };
     let any = &config.network.listen;

@@ -11,6 +11,7 @@
 //!   were met at, enter the routing table. Records are verified before they are stored ([`store`]).
 //! - Reachability: other nodes test our addresses ([`autonat`], [`reachability`]). A node that the internet cannot reach
 //!   waits for circuits at two relays ([`relays`]); one that it can reach carries circuits for others ([`circuits`]).
+//! - A hidden node looks into the DHT, and puts into it, through its relays alone ([`hop`]).
 //! - Public nodes say where they answer STUN for calls ([`stun`]).
 //! - A relayed connection is made direct by hole punching where that is possible ([`punch`]), and dead connections to
 //!   relays are noticed in seconds ([`alive`]).
@@ -27,8 +28,10 @@ mod behaviour;
 mod circuits;
 mod dht;
 mod exchange;
+mod hop;
 mod limits;
 mod protobuf;
+mod proxied;
 pub mod public;
 mod punch;
 mod reachability;

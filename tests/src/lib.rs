@@ -8,6 +8,8 @@ mod attacker;
 pub mod foreign;
 #[cfg(target_os = "linux")]
 pub mod lab;
+#[cfg(target_os = "linux")]
+pub mod lurker;
 mod node;
 #[cfg(target_os = "linux")]
 pub mod quality;

@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use twocan_control::{CallState, Code, Event, FriendUpdate, Handle, LinkPath, PlaceCall, Privacy};
-use twocan_node::rendezvous::Target;
+use twocan_node::rendezvous::{Target, places};
 use twocan_protocol::address::Address;
 use twocan_protocol::identity::{FriendshipKey, RootKey};
 use twocan_protocol::rendezvous::Body;
 use twocan_tests::lab::net::Verdict;
 use twocan_tests::lab::{Host, Lab, packet, people};
+use twocan_tests::lurker::{Lurker, Visit, Wish};
 use twocan_tests::{DEADLINE, Node, Options, spy, talk};
 
 /// Round trip on the public network.
@@ -177,5 +178,50 @@ async fn without_a_relay_that_may_carry_it_the_call_is_refused_with_the_reason()
     assert!(refused.message.contains("hidden") && refused.message.contains("relay"), "{refused:?}");
     assert!(refused.hint.is_some_and(|hint| hint.contains("--off")));
     assert!(world.alice.api().calls().await?.is_empty());
+    Ok(())
+}
+
+/// The keys of a target's slots at present, and in the epochs beside it.
+fn keys(target: &Target) -> Result<Vec<[u8; 32]>> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let places = places(target, u64::try_from(since.as_millis())?);
+    Ok(places.into_iter().flatten().map(|place| *place.reader.key.as_bytes()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_friend_who_lies_in_wait_near_the_slots_does_not_see_who_puts_them_or_looks_for_them() -> Result<()> {
+    let Some(mut world) = world(true).await? else { return Ok(()) };
+    let secret = addresses_of(&world.lab, &world.at[0]);
+    // Bob can compute where Alice puts her word for him, where she looks for his, and where her address leads.
+    let bob = RootKey::from_phrase(&world.bob.api().phrase().await?.words)?;
+    let address: Address = world.alice.api().identity().await?.address.parse()?;
+    let friendship = FriendshipKey::of(&bob, &address.root);
+    let pair = |root| keys(&Target::Friend { root, friendship: friendship.clone(), grant: None });
+    let (hers, his, contact) = (pair(address.root)?, pair(bob.public())?, keys(&Target::Contact(address))?);
+    let mut lurkers = Vec::new();
+    for key in [hers[0], his[0], contact[0]] {
+        lurkers.push(Lurker::start(&world.lab.host_at("open")?, &key, &world.bootstrap)?);
+    }
+    // He is away: she looks for him in all his slots, and puts all of hers anew.
+    world.bob.stop().await?;
+    world.alice.stop().await?;
+    world.alice.start_again().await?;
+    let comes = |visit: &Visit, keys: &[[u8; 32]]| keys.iter().any(|key| visit.key == key);
+    let puts = |visit: &Visit, keys| visit.wish == Wish::Put && comes(visit, keys);
+    let computed = [hers.clone(), his.clone(), contact.clone()].concat();
+    let mut others = BTreeSet::new();
+    let mut look = || {
+        for visit in lurkers.iter().flat_map(Lurker::visits).filter(|visit| comes(visit, &computed)) {
+            assert!(!secret.contains(&visit.from), "she came herself: {visit:?}");
+            others.insert(visit.from);
+        }
+    };
+    lurkers[0].until("a put of her pair slot", |visit| puts(visit, &hers)).await?;
+    look();
+    lurkers[2].until("a put of her contact slot", |visit| puts(visit, &contact)).await?;
+    look();
+    lurkers[1].until("a search in his pair slot", |visit| visit.wish == Wish::Get && comes(visit, &his)).await?;
+    look();
+    assert!(others.iter().all(|ip| world.public.contains(ip)), "{others:?} are not all relays of {:?}", world.public);
     Ok(())
 }

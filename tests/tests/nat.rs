@@ -4,13 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use twocan_control::{CallState, LinkPath};
+use anyhow::{Context, Result, ensure};
+use twocan_control::{CallState, Handle, LinkPath};
 use twocan_tests::lab::net::Verdict;
 use twocan_tests::lab::packet;
 use twocan_tests::lab::pair::{Pair, Setup};
+use twocan_tests::lab::proxy::Proxy;
 use twocan_tests::lab::survive::{self, Outcome, Story, until_path};
-use twocan_tests::lab::{matrix, namespace};
+use twocan_tests::lab::{Lab, matrix, namespace, people};
+use twocan_tests::talk;
 
 /// Round trips are short here: what is tested is which way is found.
 fn setup() -> Setup {
@@ -205,4 +207,37 @@ async fn a_line_that_damages_and_repeats_packets_ends_no_call() -> Result<()> {
     }
     pair.lab.tamper(pair.hosts[0].site(), None);
     pair.hang_up(talk).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn link_and_call_go_through_a_proxy_where_nothing_else_leaves() -> Result<()> {
+    let Some(lab) = Lab::or_skip(Duration::from_millis(20)) else { return Ok(()) };
+    let (_host, carol, bootstrap) = people::public_node(&lab, "carol", &[], people::PUBLIC_CONFIG).await?;
+    let site = lab.site("proxy-only".parse()?)?;
+    let (machine, office) = (lab.host(site)?, lab.host(site)?);
+    machine.exempt();
+    let proxy = Proxy::start(&machine, 3128)?;
+    let extra = format!("proxy = \"http://{}\"\n", proxy.address());
+    let alice = people::person(&office, "alice", &bootstrap, &extra).await?;
+    let bob = people::person(&lab.host_at("port-restricted")?, "bob", &bootstrap, "").await?;
+    people::befriend(&alice, &carol).await.context("through the proxy")?;
+    people::befriend(&bob, &carol).await?;
+    people::befriend(&alice, &bob).await?;
+    let path = alice.api().friend("carol").await?.link.context("no link")?;
+    ensure!(path.transport == "tcp", "{path:?}");
+    // The relay's TLS goes through the proxy as well, and media inside it.
+    let before = proxy.connections();
+    let (mut at_alice, mut at_bob) = talk(&alice, &bob).await?;
+    at_alice.hear().await?;
+    at_bob.hear().await?;
+    ensure!(proxy.connections() > before, "media did not go through the proxy");
+    let call = at_alice.seated.call.id.clone();
+    let path = alice
+        .eventually("the path of the call", |api| {
+            let call = call.clone();
+            async move { Ok(api.call(&call).await?.quality.and_then(|quality| quality.path)) }
+        })
+        .await?;
+    ensure!(path == LinkPath::Relayed, "{path:?}");
+    Ok(())
 }

@@ -35,6 +35,15 @@ impl Author {
         Self { swarm, device: None, hidden: None, told_relayed: Vec::new(), addresses }
     }
 
+    /// By which swarm a slot is put, and read back: a hidden one never by our own.
+    pub(super) fn swarm_for(&self, slot: &Slot) -> Option<Handle> {
+        if slot.is_hidden() {
+            self.hidden.as_ref().map(|hidden| hidden.swarm.clone())
+        } else {
+            Some(self.swarm.clone())
+        }
+    }
+
     /// Whether there is anything to say.
     pub(super) fn is_ready(&self) -> bool {
         self.device.as_ref().is_some_and(|(_, relayed)| !relayed.is_empty() || !self.addresses.is_empty())
@@ -48,7 +57,8 @@ impl Author {
     pub(super) fn set_hidden(&mut self, hidden: Option<Hidden>) -> Change {
         let circuits = |hidden: &Option<Hidden>| hidden.as_ref().is_some_and(|hidden| !hidden.relayed.is_empty());
         let before = std::mem::replace(&mut self.hidden, hidden);
-        let same_node = before.as_ref().map(|node| &node.peer_id) == self.hidden.as_ref().map(|node| &node.peer_id);
+        let peer = |hidden: &Option<Hidden>| hidden.as_ref().map(|node| node.swarm.peer_id().clone());
+        let same_node = peer(&before) == peer(&self.hidden);
         match (same_node, circuits(&before), circuits(&self.hidden)) {
             // A relay that is lost is mostly back in a moment.
             (true, _, false) => Change::None,
@@ -86,8 +96,15 @@ impl Author {
         let expires_ms = ends_ms.saturating_add(GRACE_MS);
         let mut body = if slot.is_hidden() {
             // Also without a circuit: what was put before may tell more than it should from now on.
-            let Hidden { peer_id, relayed } = self.hidden.clone()?;
-            Body { certificate, peer_id, direct: Vec::new(), lan: Vec::new(), relayed, expires_ms }
+            let Hidden { swarm, relayed } = self.hidden.clone()?;
+            Body {
+                certificate,
+                peer_id: swarm.peer_id().clone(),
+                direct: Vec::new(),
+                lan: Vec::new(),
+                relayed,
+                expires_ms,
+            }
         } else {
             Body {
                 certificate,

@@ -217,13 +217,14 @@ impl Publishing {
             self.plan.finished(&place, Outcome::Failed { seen: 0 }, now);
             return;
         };
-        let work = Work { swarm: self.swarm.clone(), events: self.events.clone(), place, key: slot };
+        let Made { swarm, sequence, value } = made;
+        let work = Work { swarm, events: self.events.clone(), place, key: slot };
         match job {
             Job::Put => {
                 // Whoever is in the table now is asked by the put itself.
                 self.served.extend(self.swarm.dht().borrow().all.iter().cloned());
                 let version = self.version;
-                self.jobs.spawn(async move { (place, work.put(made.sequence, made.value, version).await) });
+                self.jobs.spawn(async move { (place, work.put(sequence, value, version).await) });
             }
             Job::Check => {
                 self.jobs.spawn(async move { (place, work.check().await) });
@@ -234,6 +235,7 @@ impl Publishing {
     /// The key of a place and a fresh record for it.
     fn record(&self, place: &PlaceId) -> Option<([u8; 32], Made)> {
         let slot = self.plan.slot(place)?;
+        let swarm = self.author.swarm_for(slot)?;
         let publisher: Publisher = slot.publisher(place.1);
         let body = self.author.body(slot, self.plan.ends_ms(place)?)?;
         let sequence = self.plan.next_sequence(place, unix_ms());
@@ -241,7 +243,7 @@ impl Publishing {
             .record(sequence, &body, &mut rand::rng())
             .inspect_err(|error| tracing::error!(%error, "a record could not be made"))
             .ok()?;
-        Some((*publisher.key.as_bytes(), Made { sequence, value }))
+        Some((*publisher.key.as_bytes(), Made { swarm, sequence, value }))
     }
 
     fn on_dht(&mut self, view: &DhtView, now: Instant) {
@@ -268,18 +270,19 @@ impl Publishing {
             return;
         }
         self.served.extend(new.iter().cloned());
-        let records: Vec<([u8; 32], Vec<u8>)> = self
-            .plan
-            .published()
-            .iter()
-            .filter_map(|place| self.record(place))
-            .map(|(key, made)| (key, made.value))
-            .collect();
+        let records: Vec<([u8; 32], Made)> =
+            self.plan.published().iter().filter_map(|place| self.record(place)).collect();
         tracing::debug!(nodes = new.len(), records = records.len(), "giving our records to nodes that joined");
         let swarm = self.swarm.clone();
         tokio::spawn(async move {
-            for (key, value) in records {
-                let Ok((_, mut events)) = swarm.put_to(key, value, new.clone()).await else { return };
+            for (key, made) in records {
+                let put = if made.swarm.peer_id() == swarm.peer_id() {
+                    swarm.put_to(key, made.value, new.clone()).await
+                } else {
+                    // A hidden swarm puts to whoever is nearest now, and sends nothing to anybody itself.
+                    made.swarm.put(key, made.value).await
+                };
+                let Ok((_, mut events)) = put else { return };
                 while let Some(PutEvent::Stored(_)) = events.recv().await {}
             }
         });
@@ -292,6 +295,8 @@ impl Publishing {
 }
 
 struct Made {
+    /// By which it is put.
+    swarm: Handle,
     sequence: u64,
     value: Vec<u8>,
 }

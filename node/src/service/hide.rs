@@ -1,8 +1,8 @@
 //! "Hide my address": from a friend, or from everybody.
 //!
 //! Who is hidden from meets us only on a swarm of its own PeerId that exists for that, through circuits of relays; the
-//! records for them (pair slots, and the contact slot while anything is hidden) name that swarm and nothing else, and
-//! their calls have relayed candidates only. Who it is, the book of friends knows ([`Book::hides`]).
+//! records for them (pair slots, and the contact slot while anything is hidden) name that swarm and nothing else, are put,
+//! read back and looked for by it through its relays, and their calls have relayed candidates only. Who it is, the book of friends knows ([`Book::hides`]).
 //!
 //! A relay sees whom it serves. So the relays of those from whom we hide are never used: neither for circuits, nor for
 //! calls.
@@ -96,12 +96,17 @@ impl Service {
             self.name_hidden(None);
             return;
         }
-        let config = swarm::Config { hidden: true, dht_server: swarm::ServerMode::Off, ..swarm::Config::default() };
+        let config = swarm::Config {
+            hidden: true,
+            dht_server: swarm::ServerMode::Off,
+            proxy: crate::runtime::proxy(&self.config),
+            ..swarm::Config::default()
+        };
         match swarm::start(config) {
             Ok((handle, events)) => {
                 let task = tokio::spawn(follow(handle.clone(), events, self.notes.clone()));
                 // At once, though there is no circuit yet: it takes the place of what was told before.
-                self.name_hidden(Some(rendezvous::Hidden { peer_id: handle.peer_id().clone(), relayed: Vec::new() }));
+                self.name_hidden(Some(rendezvous::Hidden { swarm: handle.clone(), relayed: Vec::new() }));
                 self.hidden = Some(HiddenNode { swarm: handle, task });
             }
             Err(error) => self
@@ -113,7 +118,7 @@ impl Service {
     pub(super) fn hidden_moved(&mut self, relayed: Vec<String>) {
         let Some(hidden) = &self.hidden else { return };
         tracing::debug!(circuits = relayed.len(), "the hidden swarm can be reached another way");
-        self.name_hidden(Some(rendezvous::Hidden { peer_id: hidden.swarm.peer_id().clone(), relayed }));
+        self.name_hidden(Some(rendezvous::Hidden { swarm: hidden.swarm.clone(), relayed }));
         self.tell_whereabouts();
         self.book_input(Input::NetworkChanged);
     }

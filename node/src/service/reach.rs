@@ -293,26 +293,36 @@ impl Service {
 
     /// A search without any cache, for `doctor` and `demo`. The answer comes on a task of its own.
     pub(super) fn lookup(&mut self, whom: &str) -> twocan_control::Result<LookupTask> {
-        let target = if let Ok(uri) = whom.parse::<AddressUri>() {
-            rendezvous::Target::Contact(uri.address)
+        let (root, target) = if let Ok(uri) = whom.parse::<AddressUri>() {
+            (uri.address.root, rendezvous::Target::Contact(uri.address))
         } else {
             let root = self.resolve(whom)?;
             let grant = self.book.friend(&root).and_then(|friend| friend.record.grant);
-            rendezvous::Target::Friend { root, friendship: self.friendship(&root), grant }
+            (root, rendezvous::Target::Friend { root, friendship: self.friendship(&root), grant })
         };
-        Ok(LookupTask { rendezvous: self.rendezvous.clone(), target })
+        let Some(swarm) = self.swarm_for(&root).cloned() else {
+            return Err(Error::new(Code::Unreachable, "there is no way to look that does not show your address"));
+        };
+        let hidden = self.book.hides(&root).then_some(swarm);
+        Ok(LookupTask { rendezvous: self.rendezvous.clone(), hidden, target })
     }
 }
 
 /// A lookup that is ready to run.
 pub(super) struct LookupTask {
     rendezvous: Rendezvous,
+    /// Who looks, if it is for somebody from whom we hide.
+    hidden: Option<swarm::Handle>,
     target: rendezvous::Target,
 }
 
 impl LookupTask {
     pub(super) async fn run(self) -> twocan_control::Result<Lookup> {
-        let report = self.rendezvous.find(self.target).report().await;
+        let search = match self.hidden {
+            Some(swarm) => self.rendezvous.find_by(swarm, self.target),
+            None => self.rendezvous.find(self.target),
+        };
+        let report = search.report().await;
         let (Some((slot, query)), Some(first)) = (report.answer, report.first) else {
             return Err(Error::new(
                 Code::Unreachable,
@@ -425,10 +435,20 @@ impl Seeker {
         None
     }
 
+    /// Begins to look into slots. Those of somebody from whom we hide only relays look into for us: he could have nodes of
+    /// his own near them, and see who comes.
+    fn find(&self, target: rendezvous::Target) -> rendezvous::Search {
+        if self.circuits_only {
+            self.rendezvous.find_by(self.swarm.clone(), target)
+        } else {
+            self.rendezvous.find(target)
+        }
+    }
+
     /// Looks into the slots, and dials what is found there. While that dials, and for a while after it failed, it looks
     /// again: what was found may be the word of a node that has been restarted since, and has not put its new one yet.
     async fn by_slots(&self, target: rendezvous::Target) -> Option<(Opened, ConnectionInfo)> {
-        let mut search = Some(self.rendezvous.find(target.clone()));
+        let mut search = Some(self.find(target.clone()));
         let mut dials = FuturesUnordered::new();
         let mut newest = None;
         let began = Instant::now();
@@ -467,7 +487,7 @@ impl Seeker {
                 }
                 () = at(again) => {
                     // A search that has found something goes on by itself to mend stale copies.
-                    search = Some(self.rendezvous.find(target.clone()));
+                    search = Some(self.find(target.clone()));
                     (pause, again) = (pause * 4 / 3, None);
                 }
             }

@@ -7,6 +7,7 @@
 //! and puts, [`table`] the routing table with its bootstrap, and the storing side.
 
 mod connections;
+mod hops;
 mod paths;
 mod punching;
 mod queries;
@@ -40,6 +41,7 @@ use super::{
     },
 };
 use connections::Connections;
+use hops::Hops;
 use paths::Paths;
 use punching::Punching;
 use queries::Queries;
@@ -127,6 +129,7 @@ struct Actor {
     hidden: bool,
     connections: Connections,
     queries: Queries,
+    hops: Hops,
     table: Table,
     paths: Paths,
     relays: Relays,
@@ -147,7 +150,8 @@ pub(super) fn start(
     let key = identity::Keypair::generate_ed25519();
     let me = PeerId::from(key.public());
     let peer = to_ours(&me).ok_or_else(|| StartError::Transport("the new PeerId is too long".to_owned()))?;
-    let (transport, relay_client) = transport::build(&key).map_err(|error| StartError::Transport(error.to_string()))?;
+    let (transport, relay_client) =
+        transport::build(&key, config.proxy.clone()).map_err(|error| StartError::Transport(error.to_string()))?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
@@ -179,6 +183,7 @@ pub(super) fn start(
         hidden: config.hidden,
         connections: Connections::default(),
         queries: Queries::default(),
+        hops: Hops::new(Instant::now()),
         table: Table::new(dht),
         paths: Paths::new(reachability),
         relays: Relays::default(),
@@ -242,6 +247,7 @@ impl Actor {
             self.paths.next_wake(),
             self.relays.next_wake(Instant::now()),
             self.queries.next_wake(),
+            self.hops.next_wake(),
             self.table.next_wake(),
         ];
         wakes.into_iter().flatten().min()
@@ -257,6 +263,7 @@ impl Actor {
         self.tend_punches(now);
         self.dial_what_is_due(now);
         self.go_on_with_lookups(now);
+        self.tend_hops(now);
         self.tend_table(now);
     }
 
@@ -284,6 +291,11 @@ impl Actor {
             Command::RelayNodes(reply) => {
                 let _ = reply.send(self.relay_nodes());
             }
+            Command::Put { id, key, value, reply } if self.hidden => self.put_by_hop(id, key, value, reply, now),
+            Command::Get { id, key, reply } if self.hidden => self.get_by_hop(id, key, reply, now),
+            // Only nodes that were met can be sent something, and a hidden one meets none.
+            Command::PutTo { .. } if self.hidden => {}
+            Command::Finish(id) if self.hidden => self.finish_by_hop(id),
             Command::Put { id, key, value, reply } => self.put(id, key, value, reply, now),
             Command::PutTo { id, key, value, peers, reply } => self.put_to(id, key, value, &peers, reply, now),
             Command::Get { id, key, reply } => self.get(id, key, reply, now),
@@ -378,6 +390,7 @@ impl Actor {
             BehaviourEvent::Relay(event) => self.on_relay_client(event, now),
             BehaviourEvent::Punch(event) => self.on_agreement(event, now),
             BehaviourEvent::Alive(event) => self.on_pulse(event),
+            BehaviourEvent::Hop(event) => self.on_hop(event, now),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_discovered(found, now),
             _ => {}
         }
@@ -439,7 +452,7 @@ impl Actor {
             server: self.table.view().server,
             records: self.swarm.behaviour_mut().dht.kad().store_mut().len(),
             refused,
-            queries: self.queries.len(),
+            queries: self.queries.len() + self.hops.len(),
             reservations: load.reservations,
             circuits: load.circuits,
             circuits_refused: load.refused,

@@ -11,7 +11,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::{alive, announce, ask, autonat, circuits, dht, limits, punch, streams, stun};
+use super::{alive, announce, ask, autonat, circuits, dht, hop, limits, punch, streams, stun};
 
 /// Names our family of protocols in identify; the same for every node and version, and says nothing about the person.
 const IDENTIFY_PROTOCOL: &str = "/twocan/1";
@@ -63,6 +63,7 @@ pub(super) struct Behaviour {
     pub(super) punch: punch::Behaviour,
     pub(super) alive: alive::Behaviour,
     pub(super) stun: stun::Behaviour,
+    pub(super) hop: hop::Behaviour,
 }
 
 impl Behaviour {
@@ -104,6 +105,7 @@ impl Behaviour {
             punch: punch::Behaviour::new(!parts.hidden),
             alive: alive::Behaviour::default(),
             stun: stun::Behaviour::default(),
+            hop: hop::Behaviour::default(),
         }
     }
 }

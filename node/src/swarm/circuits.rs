@@ -128,6 +128,11 @@ impl Behaviour {
         Load { reservations: self.reserved.len(), ..self.load }
     }
 
+    /// Whether this node waits for circuits here, by that connection.
+    pub(super) fn waits(&self, peer: PeerId, connection: ConnectionId) -> bool {
+        self.reserved.get(&peer) == Some(&connection)
+    }
+
     /// Has the next reservation carry what a node at `remote` can use.
     fn prepare(&mut self, remote: &Multiaddr) {
         let mut addresses = addresses_for(scope_of(remote), true, &self.listening, &self.external);

@@ -1,5 +1,7 @@
 //! Our reachability tests and hole punching against libp2p's own, and a hidden node against one that asks everything.
 
+mod hop;
+
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -22,7 +24,7 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn foreign<B: NetworkBehaviour>(make: impl FnOnce(&identity::Keypair, relay::client::Behaviour) -> B) -> Swarm<B> {
     let key = identity::Keypair::generate_ed25519();
-    let (transport, relay) = transport::build(&key).unwrap();
+    let (transport, relay) = transport::build(&key, None).unwrap();
     let behaviour = make(&key, relay);
     let config = libp2p::swarm::Config::with_tokio_executor().with_idle_connection_timeout(DEADLINE);
     Swarm::new(transport, behaviour, key.public().to_peer_id(), config)

@@ -19,6 +19,9 @@ use libp2p::{
     dns, identity, noise, quic, relay, tcp, yamux,
 };
 
+use super::proxied::Proxied;
+use crate::relay::Proxy;
+
 /// A dead node costs a query this long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(2500);
 /// A silent QUIC connection is dead after this time. The heartbeat of a link is faster where it matters.
@@ -39,11 +42,12 @@ const CIRCUIT_TIMEOUT: Duration = Duration::from_secs(8);
 /// A transport for everything, and the behaviour that asks relays for circuits.
 pub(super) type Built = (Boxed<(PeerId, StreamMuxerBox)>, relay::client::Behaviour);
 
-/// Builds the transport for one swarm key. Without a usable resolver configuration, names cannot be dialled.
+/// Builds the transport for one swarm key; TCP may go through a proxy. Without a usable resolver configuration, names
+/// cannot be dialled.
 ///
 /// # Errors
 /// If Noise cannot make its static key from `key`, which no Ed25519 key does.
-pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
+pub(super) fn build(key: &identity::Keypair, proxy: Option<Proxy>) -> Result<Built, noise::Error> {
     let (circuits, client) = relay::client::new(key.public().to_peer_id());
     let circuits = circuits
         .upgrade(upgrade::Version::V1Lazy)
@@ -51,7 +55,7 @@ pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
         .multiplex(muxer())
         .timeout(CIRCUIT_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let direct = direct(key)?;
+    let direct = direct(key, proxy)?;
     let all = OrTransport::new(circuits, direct)
         .map(|either, _| match either {
             Either::Left(output) | Either::Right(output) => output,
@@ -64,12 +68,15 @@ pub(super) fn build(key: &identity::Keypair) -> Result<Built, noise::Error> {
 ///
 /// # Errors
 /// As [`build`].
-pub(super) fn direct(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    Ok(match dns::tokio::Transport::system(sockets(key)?) {
+pub(super) fn direct(
+    key: &identity::Keypair,
+    proxy: Option<Proxy>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    Ok(match dns::tokio::Transport::system(sockets(key, proxy.clone())?) {
         Ok(transport) => transport.boxed(),
         Err(error) => {
             tracing::warn!(%error, "addresses with names are not dialled: no resolver");
-            sockets(key)?
+            sockets(key, proxy)?
         }
     })
 }
@@ -80,8 +87,8 @@ fn muxer() -> yamux::Config {
     muxer
 }
 
-fn sockets(key: &identity::Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+fn sockets(key: &identity::Keypair, proxy: Option<Proxy>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let tcp = Proxied::new(tcp::Config::default().nodelay(true), proxy)
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer())

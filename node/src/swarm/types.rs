@@ -44,6 +44,8 @@ pub struct Config {
     pub dht_server: ServerMode,
     /// Whether to carry circuits for others. By itself, only where the internet can reach this node.
     pub relay_server: ServerMode,
+    /// The HTTP proxy through which TCP connections to public addresses are made where they do not come up without.
+    pub proxy: Option<crate::relay::Proxy>,
     /// A swarm for peers that must not learn where this machine is: it is reached, and reaches others, through the relays
     /// of [`super::Handle::prefer_relays`] only, and has no part in anything else. Listens nowhere, whatever `listen` says.
     pub hidden: bool,

@@ -37,11 +37,7 @@ pub(super) async fn connect(
     let stream = tokio::time::timeout(PATIENCE, async {
         match proxy {
             None => TcpStream::connect(server).await,
-            Some(proxy) => {
-                let mut stream = TcpStream::connect((proxy.host.as_str(), proxy.port)).await?;
-                proxy.tunnel(&mut stream, &server.to_string()).await?;
-                Ok(stream)
-            }
+            Some(proxy) => proxy.connect(server).await,
         }
     });
     let stream = stream.await??;

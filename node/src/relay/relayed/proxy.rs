@@ -1,6 +1,7 @@
 //! HTTP proxies: how they are written down, and the CONNECT request (RFC 9110, 9.3.6).
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -63,8 +64,18 @@ impl Proxy {
         Self::parse(&text).ok()
     }
 
+    /// A connection to `target` through the proxy. No time limit of its own.
+    ///
+    /// # Errors
+    /// If the proxy is not reached, or refuses.
+    pub async fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        self.tunnel(&mut stream, &target.to_string()).await?;
+        Ok(stream)
+    }
+
     /// Asks for a connection to `target` (`host:port`) on a connection to the proxy.
-    pub(super) async fn tunnel(&self, stream: &mut TcpStream, target: &str) -> io::Result<()> {
+    async fn tunnel(&self, stream: &mut TcpStream, target: &str) -> io::Result<()> {
         let login = match &self.login {
             Some(login) => format!("Proxy-Authorization: Basic {}\r\n", base64(login.reveal().as_bytes())),
             None => String::new(),

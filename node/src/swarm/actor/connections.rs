@@ -458,6 +458,7 @@ impl Actor {
             self.outbox.push_back(Event::Disconnected { connection: ConnectionId(id), peer, reason });
         }
         self.on_punched_closed(id, peer, now);
+        self.hops_lost(id, now);
     }
 
     pub(super) fn on_dial_failed(

@@ -86,6 +86,7 @@ impl Actor {
         let behaviour = self.swarm.behaviour_mut();
         behaviour.dht.set_families(families);
         behaviour.circuits.set_serving(relays);
+        behaviour.hop.set_serving(relays);
         behaviour.autonat.set_serving(tests);
         // Most of the internet has IPv4 only: who is reached over IPv6 alone needs relays for the rest.
         let open = public.iter().any(|address| ip_of(address).is_some_and(|ip| ip.is_ipv4()));

@@ -213,6 +213,7 @@ impl Actor {
             relay::client::Event::ReservationReqAccepted { relay_peer_id, renewal, .. } => {
                 tracing::debug!(relay = %relay_peer_id, renewal, "a relay waits for us");
                 self.relays.on_accepted(relay_peer_id, now);
+                self.tend_hops(now);
                 self.addresses_due.get_or_insert(now + super::ADDRESS_DELAY);
                 if !renewal {
                     for id in self.connections.direct_ids(relay_peer_id) {

@@ -186,7 +186,7 @@ impl Actor {
         if self.running.is_none() {
             let key = identity::Keypair::generate_ed25519();
             let me = PeerId::from(key.public());
-            let transport = transport::direct(&key)
+            let transport = transport::direct(&key, None)
                 .inspect_err(|error| tracing::error!(%error, "no transport for the public DHT"))
                 .ok()?;
             let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
