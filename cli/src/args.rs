@@ -155,6 +155,14 @@ pub enum Command {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Share a screen, or stop sharing it
+    Screen {
+        /// On or off
+        switch: Switch,
+        /// Whose
+        #[command(flatten)]
+        whose: Whose,
+    },
     /// Put a call on hold
     Hold(Whose),
     /// Take a call off hold, or go on with one whose connection was lost
@@ -174,6 +182,16 @@ pub enum Command {
         #[arg(long, default_value_t = 20, value_name = "N")]
         limit: usize,
     },
+    /// How running calls go: delay, loss, bitrates, pictures, and a level from 0 to 5
+    Stats {
+        /// Whose, if there are several
+        who: Option<String>,
+        /// Every second, with a graph of the last minute, until the call ends
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Screens and windows that can be shared in a call
+    Screens,
     /// Everything that happens, as JSON lines
     Events,
     /// Open a node that is under a passphrase
@@ -360,6 +378,16 @@ pub struct Media {
     /// Where to show the friend's picture: `window`, a .y4m file, a .png file (the last picture), `none`
     #[arg(long, value_name = "SINK", default_value = "window")]
     pub video_out: String,
+    /// Share a screen from the start: the primary one, its number, a window's title or id (`twocan screens` lists
+    /// them), or `synthetic`
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub screen: Option<String>,
+    /// Sound to send with a shared screen: `none`, `system` (what other programs play), a WAV file, `tone`
+    #[arg(long, value_name = "SOURCE", default_value = "none")]
+    pub screen_sound: String,
+    /// Where to show the friend's screen: `window`, a .y4m file, a .png file (the last picture), `none`
+    #[arg(long, value_name = "SINK", default_value = "window")]
+    pub screen_out: String,
     /// Hang up after this long
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,

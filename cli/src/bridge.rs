@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use twocan_control::{MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage};
+use twocan_control::{Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, Shown};
 use twocan_media::session::{Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
 use twocan_media::{EncodedFrame, Kind};
 
 /// What a session gives out waits here until the bridge takes it: a second of audio and video. More means that the
 /// bridge stands still, and old frames are worthless in a call.
 const QUEUE: usize = 96;
+/// How often the node is told how pictures are shown.
+const REPORT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A session and what it gives out.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub struct Counters {
     audio_in: AtomicU64,
     video_out: AtomicU64,
     video_in: AtomicU64,
+    screen_out: AtomicU64,
+    screen_in: AtomicU64,
 }
 
 impl Counters {
@@ -74,10 +78,22 @@ impl Counters {
         self.video_in.load(Ordering::Relaxed)
     }
 
+    /// Frames of a shared screen given to the node.
+    pub fn screen_out(&self) -> u64 {
+        self.screen_out.load(Ordering::Relaxed)
+    }
+
+    /// Frames of a shared screen taken from the node.
+    pub fn screen_in(&self) -> u64 {
+        self.screen_in.load(Ordering::Relaxed)
+    }
+
     fn count(&self, kind: MediaKind, out: bool) {
         let counter = match (kind, out) {
-            (MediaKind::Audio, true) => &self.audio_out,
-            (MediaKind::Audio, false) => &self.audio_in,
+            (MediaKind::Audio | MediaKind::Sound, true) => &self.audio_out,
+            (MediaKind::Audio | MediaKind::Sound, false) => &self.audio_in,
+            (MediaKind::Screen, true) => &self.screen_out,
+            (MediaKind::Screen, false) => &self.screen_in,
             (MediaKind::Video, true) => &self.video_out,
             (MediaKind::Video, false) => &self.video_in,
         };
@@ -115,7 +131,9 @@ impl Voice {
                 _ => {}
             }
         }
-        let mut wait_for_key = false;
+        // Pictures of a kind (camera, screen) are left out until the next key frame.
+        let mut wait_for_key = [false; 2];
+        let mut report = tokio::time::interval(REPORT);
         loop {
             tokio::select! {
                 message = rx.recv() => match message {
@@ -131,12 +149,18 @@ impl Voice {
                         }
                     }
                 },
+                _ = report.tick() => {
+                    for control in self.session.report().into_iter().filter_map(told_of) {
+                        say(&tx, control);
+                    }
+                }
                 item = self.outgoing.recv() => match item {
                     // The session is gone; the channel is told by dropping it.
                     None => return End::Lost,
                     Some(Outgoing::Frame(frame)) => {
-                        let (video, key) = (frame.kind == Kind::Video, frame.key);
-                        if video && wait_for_key && !key {
+                        let (pictures, key) = (frame.kind, frame.key);
+                        let waits = &mut wait_for_key[usize::from(pictures == Kind::Screen)];
+                        if pictures.is_picture() && *waits && !key {
                             continue;
                         }
                         let frame = to_node(frame);
@@ -144,14 +168,14 @@ impl Voice {
                         match tx.try_send(MediaMessage::Frame(frame)) {
                             Ok(()) => {
                                 counters.count(kind, true);
-                                wait_for_key &= !(video && key);
+                                *waits &= !(pictures.is_picture() && key);
                             }
                             Err(mpsc::error::TrySendError::Closed(_)) => return drain(&mut rx).await,
                             Err(mpsc::error::TrySendError::Full(_)) => {
                                 self.dropped.fetch_add(1, Ordering::Relaxed);
-                                if video && !wait_for_key {
-                                    wait_for_key = true;
-                                    self.session.incoming(Incoming::KeyFrameRequest);
+                                if pictures.is_picture() && !*waits {
+                                    *waits = true;
+                                    self.session.incoming(Incoming::KeyFrameRequest { kind: pictures });
                                 }
                             }
                         }
@@ -196,22 +220,50 @@ fn note(notes: &mpsc::Sender<Note>, note: Note) {
 
 fn told(control: MediaControl) -> Option<Incoming> {
     match control {
-        MediaControl::Flow { audio, video } => Some(Incoming::Flow { audio, video }),
+        MediaControl::Flow { audio, video, screen } => Some(Incoming::Flow { audio, video, screen }),
         MediaControl::Feedback { target_bitrate, loss, rtt_ms } => {
             Some(Incoming::Feedback { target_bitrate, loss, rtt_ms })
         }
-        MediaControl::KeyFrameRequest => Some(Incoming::KeyFrameRequest),
+        MediaControl::KeyFrameRequest { kind } => Some(Incoming::KeyFrameRequest { kind: kind_here(kind) }),
         MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),
         _ => None,
     }
 }
 
+/// What a session says about its pictures, for the numbers of the call.
+fn told_of(outgoing: Outgoing) -> Option<MediaControl> {
+    match outgoing {
+        Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms } => {
+            Some(MediaControl::Shown(Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms }))
+        }
+        Outgoing::Made { kind, width, height, frame_rate } => {
+            Some(MediaControl::Made(Made { kind: kind_there(kind), width, height, frame_rate }))
+        }
+        _ => None,
+    }
+}
+
+fn kind_there(kind: Kind) -> MediaKind {
+    match kind {
+        Kind::Audio => MediaKind::Audio,
+        Kind::Video => MediaKind::Video,
+        Kind::Screen => MediaKind::Screen,
+        Kind::Sound => MediaKind::Sound,
+    }
+}
+
+fn kind_here(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Video => Kind::Video,
+        MediaKind::Screen => Kind::Screen,
+        MediaKind::Sound => Kind::Sound,
+    }
+}
+
 fn to_node(frame: EncodedFrame) -> MediaFrame {
     MediaFrame {
-        kind: match frame.kind {
-            Kind::Audio => MediaKind::Audio,
-            Kind::Video => MediaKind::Video,
-        },
+        kind: kind_there(frame.kind),
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
@@ -226,10 +278,7 @@ fn to_node(frame: EncodedFrame) -> MediaFrame {
 
 fn from_node(frame: MediaFrame) -> EncodedFrame {
     EncodedFrame {
-        kind: match frame.kind {
-            MediaKind::Audio => Kind::Audio,
-            MediaKind::Video => Kind::Video,
-        },
+        kind: kind_here(frame.kind),
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,

@@ -11,6 +11,8 @@ pub mod listen;
 pub mod node;
 pub mod relay;
 pub mod requests;
+pub mod screens;
+pub mod stats;
 pub mod talk;
 
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Up { wait } => node::up(&home?, wait, out).await,
         Command::Down => node::down(&home?, out).await,
         Command::Restore { file } => backup::restore(&home?, file.as_deref(), out),
+        Command::Screens => screens::screens(out),
         command => {
             let client = Client::connect(&home?).await?;
             on(&client, command, out).await
@@ -79,6 +82,8 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Video { switch, whose } => calls::video(node, switch, whose.who.as_deref(), out).await,
         Command::Hold(whose) => calls::hold(node, true, whose.who.as_deref(), out).await,
         Command::Resume { who, media } => talk::resume(node, who.as_deref(), &media, out).await,
+        Command::Stats { who, watch } => stats::stats(node, who.as_deref(), watch, out).await,
+        Command::Screen { switch, whose } => calls::screen(node, switch, whose.who.as_deref(), out).await,
         Command::Events => events::events(node, out).await,
         Command::Call { who, media } => talk::call(node, who, &media, out).await,
         Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, out).await,
@@ -89,6 +94,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         | Command::Bench { .. }
         | Command::Up { .. }
         | Command::Down
+        | Command::Screens
         | Command::Restore { .. } => Err(Failure::new(Exit::Internal, "this command does not run on a node")),
     }
 }

@@ -7,6 +7,7 @@ pub mod call;
 pub mod doctor;
 pub mod friend;
 pub mod node;
+pub mod quality;
 pub mod relay;
 pub mod table;
 pub mod time;

@@ -5,6 +5,7 @@
 //! frames to a task of their own ([`seat`], so that no request to the node ever delays one), and hangs up on Ctrl-C, `q`,
 //! SIGTERM, SIGHUP or after `--seconds`.
 
+pub mod graph;
 pub mod line;
 pub mod options;
 pub mod seat;
@@ -19,13 +20,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use twocan_control::{Call, CallState, CallUpdate, Event, Handle, SeatedCall};
-use twocan_media::session::{Part, Session};
+use twocan_media::session::{Part, Session, Share};
 use twocan_media::video::VideoSource;
 
 use crate::bridge::{Note, Voice};
 use crate::exit::{Exit, Failure};
 use crate::format::{self, Style};
 use crate::output::Out;
+use graph::Graph;
 use line::{Key, Levels};
 use seat::Followed;
 use terminal::Terminal;
@@ -44,6 +46,10 @@ const NOTES: usize = 32;
 pub struct Options {
     /// What to send when video is switched on.
     pub video_in: VideoSource,
+    /// What to share when a screen is shared.
+    pub share: Share,
+    /// Share it from the start; the session has it already.
+    pub sharing: bool,
     /// Hang up after this long.
     pub seconds: Option<u64>,
     /// Draw the live line and listen to keys.
@@ -61,6 +67,9 @@ struct Live<'a, H: Handle> {
     leaving: Option<Instant>,
     advised: Vec<Part>,
     trouble: mpsc::Sender<String>,
+    graph: Graph,
+    /// The graph is shown.
+    graphed: bool,
 }
 
 /// Lives through a call until it ended; the result is its exit code.
@@ -81,15 +90,26 @@ pub async fn run<H: Handle>(
     let (trouble, mut troubles) = mpsc::channel(NOTES);
     let mut terminal = Terminal::open(options.live && !out.json());
     if terminal.live() {
-        terminal.say("m mute · v video · h hold · q hang up");
+        terminal.say("m mute · v video · s screen · h hold · g graph · q hang up");
     }
     let session = Arc::clone(&voice.session);
     let seat = seat::Seat { node: node.clone(), call: seated.call.id.clone(), token: seated.seat };
     let mut media = tokio::spawn(seat.keep(voice, notes, Arc::default()));
     let mut media_done = false;
     let mut events = seat::follow(node.clone(), events);
-    let mut live =
-        Live { node, call: seated.call, session, options, terminal, leaving: None, advised: Vec::new(), trouble };
+    let mut live = Live {
+        node,
+        call: seated.call,
+        session,
+        options,
+        terminal,
+        leaving: None,
+        advised: Vec::new(),
+        trouble,
+        graph: Graph::default(),
+        graphed: false,
+    };
+    live.begin_sharing();
     let mut signals = Signals::new()?;
     live.show(out)?;
     let mut draw = tokio::time::interval(DRAW);
@@ -125,7 +145,10 @@ pub async fn run<H: Handle>(
             key = live.terminal.key() => if live.key(key) { return Err(interrupted()); },
             () = signals.next() => if live.hang_up() { return Err(interrupted()); },
             _ = draw.tick(), if live.terminal.live() => live.draw(out),
-            _ = ask.tick() => if let Ok(call) = live.node.call(&live.call.id).await { live.changed(call, out)?; },
+            _ = ask.tick() => if let Ok(call) = live.node.call(&live.call.id).await {
+                live.graph.push(call.quality.as_ref());
+                live.changed(call, out)?;
+            },
             () = until(hang_up_at), if live.leaving.is_none() => { live.hang_up(); }
             () = until(give_up) => break,
         }
@@ -162,6 +185,12 @@ impl<H: Handle> Live<'_, H> {
                 self.terminal.say(&format::sentence(&error.to_string()));
             }
         }
+        if before.screen != self.call.screen {
+            self.share(self.call.screen);
+        }
+        if before.remote_screen && !self.call.remote_screen {
+            self.session.screen_ended();
+        }
         if self.options.unseen && self.call.remote_video && !before.remote_video {
             self.options.unseen = false;
             self.terminal.say(options::UNSEEN);
@@ -191,8 +220,9 @@ impl<H: Handle> Live<'_, H> {
         let levels = self.session.levels();
         let levels = Levels { own_db: levels.input.rms_db, friend_db: levels.output.rms_db };
         let width = self.terminal.width().saturating_sub(1);
-        let line = line::draw(&self.call, Some(levels), Style::of(out), width);
-        self.terminal.draw(&line);
+        let mut lines = if self.graphed { self.graph.rows(Style::of(out), width) } else { Vec::new() };
+        lines.push(line::draw(&self.call, Some(levels), Style::of(out), width));
+        self.terminal.draw(&lines);
     }
 
     fn noted(&mut self, note: Note) {
@@ -220,13 +250,23 @@ impl<H: Handle> Live<'_, H> {
                 CallUpdate { muted: Some(!self.call.muted), ..CallUpdate::default() }
             }
             Key::Video => CallUpdate { video: Some(!self.call.video), ..CallUpdate::default() },
+            Key::Screen => CallUpdate { screen: Some(!self.call.screen), ..CallUpdate::default() },
+            Key::Graph => {
+                self.graphed = !self.graphed;
+                return false;
+            }
             Key::Hold => CallUpdate { held: Some(!self.call.held), ..CallUpdate::default() },
             Key::Quit | Key::Interrupt => return self.hang_up(),
             Key::Answer | Key::Decline => return false,
         };
+        self.update(update);
+        false
+    }
+
+    /// Asks the node to change the call. What it changed comes back as an event.
+    fn update(&self, update: CallUpdate) {
         let (node, id, session) = (self.node.clone(), self.call.id.clone(), Arc::clone(&self.session));
         let (muted, trouble) = (self.call.muted, self.trouble.clone());
-        // What it changed comes back as an event.
         tokio::spawn(async move {
             if let Err(error) = node.update_call(&id, update).await {
                 session.set_muted(muted);
@@ -234,7 +274,28 @@ impl<H: Handle> Live<'_, H> {
                 let _ = trouble.try_send(error.message);
             }
         });
-        false
+    }
+
+    /// Tells the node what is shared from the start. A share that another client of this call left behind ends: no
+    /// screen is shown to anybody without a person's act.
+    fn begin_sharing(&mut self) {
+        let sharing = self.options.sharing;
+        if sharing != self.call.screen {
+            self.update(CallUpdate { screen: Some(sharing), ..CallUpdate::default() });
+        }
+    }
+
+    /// Shares the screen, or stops it, as the node says.
+    fn share(&mut self, on: bool) {
+        // From the start the session has it already.
+        if on && std::mem::take(&mut self.options.sharing) {
+            return;
+        }
+        let share = on.then(|| self.options.share.clone());
+        if let Err(error) = self.session.set_screen(share) {
+            self.terminal.say(&format::sentence(&error.to_string()));
+            self.update(CallUpdate { screen: Some(false), ..CallUpdate::default() });
+        }
     }
 
     /// Hangs up. True: it was asked for before, so leave at once.

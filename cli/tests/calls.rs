@@ -76,7 +76,11 @@ async fn a_call_sends_sound_when_the_node_lets_it_and_ends_when_the_friend_hangs
     let call = call_when(&node, |call| call.state != CallState::Ended).await;
     let mut media = far_end(&node, &call.id).await;
     node.friend_answers(&call.id);
-    media.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: false })).await.unwrap();
+    media
+        .tx
+        .send(MediaMessage::Control(MediaControl::Flow { audio: true, video: false, screen: false }))
+        .await
+        .unwrap();
     frame(&mut media, MediaKind::Audio).await;
     node.hangup(&call.id).await.unwrap();
     assert_eq!(end(task).await.unwrap(), Exit::Ok);
@@ -90,7 +94,7 @@ async fn video_can_be_added_during_the_call() {
     let call = call_when(&node, |call| call.state != CallState::Ended).await;
     let mut media = far_end(&node, &call.id).await;
     node.friend_answers(&call.id);
-    media.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: true })).await.unwrap();
+    media.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: true, screen: false })).await.unwrap();
     frame(&mut media, MediaKind::Audio).await;
     let video = twocan_control::CallUpdate { video: Some(true), ..Default::default() };
     node.update_call(&call.id, video).await.unwrap();
@@ -143,7 +147,11 @@ async fn a_media_socket_that_breaks_is_opened_again_with_the_token() {
     drop(far_end(&node, &call.id).await);
     node.friend_answers(&call.id);
     let mut again = far_end(&node, &call.id).await;
-    again.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: false })).await.unwrap();
+    again
+        .tx
+        .send(MediaMessage::Control(MediaControl::Flow { audio: true, video: false, screen: false }))
+        .await
+        .unwrap();
     frame(&mut again, MediaKind::Audio).await;
     node.hangup(&call.id).await.unwrap();
     assert_eq!(end(task).await.unwrap(), Exit::Ok);

@@ -22,7 +22,7 @@ fn wire() -> (MediaChannel, MediaChannel) {
     let (to_a, a_in) = mpsc::channel(QUEUE);
     let (to_b, b_in) = mpsc::channel(QUEUE);
     let carry = |from: &'static str, mut rx: mpsc::Receiver<MediaMessage>, tx: mpsc::Sender<MediaMessage>| async move {
-        let flow = MediaControl::Flow { audio: true, video: true };
+        let flow = MediaControl::Flow { audio: true, video: true, screen: false };
         tx.send(MediaMessage::Control(flow)).await.expect(from);
         while let Some(message) = rx.recv().await {
             let sent = match message {

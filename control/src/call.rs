@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::friend::{FriendId, LinkPath};
+use crate::friend::FriendId;
+use crate::quality::Quality;
 
 /// A call is named by 32 hex digits.
 pub type CallId = String;
@@ -104,12 +105,18 @@ pub struct Call {
     pub muted: bool,
     /// Whether I send video.
     pub video: bool,
+    /// Whether I share a screen.
+    #[serde(default)]
+    pub screen: bool,
     /// Whether I hold the call.
     pub held: bool,
     /// Whether the friend's microphone is muted.
     pub remote_muted: bool,
     /// Whether the friend sends video.
     pub remote_video: bool,
+    /// Whether the friend shares a screen.
+    #[serde(default)]
+    pub remote_screen: bool,
     /// Whether the friend holds the call.
     pub remote_held: bool,
     /// Whether the friend's seat is empty at present (the client there is gone).
@@ -122,39 +129,6 @@ pub struct Call {
     /// Numbers of the path, once there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
-}
-
-/// Numbers of a call's path, measured by the node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Quality {
-    /// Path of the media.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<LinkPath>,
-    /// Candidate kinds of the chosen pair, as "host/srflx".
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<String>,
-    /// Whose relay the media goes through, in words ("carol's relay", "a relay of bob's").
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub relay: Option<String>,
-    /// Round trip of the media path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rtt_ms: Option<f64>,
-    /// Share of the friend's packets lost on the way here (0 to 1, over the last seconds).
-    pub loss_in: f64,
-    /// Share of my packets lost on the way there, as the friend reports it.
-    pub loss_out: f64,
-    /// Jitter of the friend's audio, milliseconds.
-    pub jitter_ms: f64,
-    /// Bits per second received.
-    pub bitrate_in: u64,
-    /// Bits per second sent.
-    pub bitrate_out: u64,
-    /// Bits per second that the path is believed to carry.
-    pub target_bitrate: u64,
-    /// Packets received and sent since the start.
-    pub packets_in: u64,
-    /// Packets sent since the start.
-    pub packets_out: u64,
 }
 
 /// Calls a friend and takes the seat.
@@ -209,6 +183,9 @@ pub struct CallUpdate {
     /// Send video or stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<bool>,
+    /// Share a screen (and its sound, if the client sends any) or stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<bool>,
     /// Hold or resume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<bool>,

@@ -18,14 +18,15 @@ pub mod limits;
 pub mod media;
 pub mod node;
 pub mod paths;
+pub mod quality;
 pub mod relay;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod validate;
 
 pub use call::{
-    AnswerCall, Call, CallId, CallState, CallUpdate, Decline, Direction, HistoryEntry, Outcome, PlaceCall, Quality,
-    SeatToken, SeatedCall, TakeSeat,
+    AnswerCall, Call, CallId, CallState, CallUpdate, Decline, Direction, HistoryEntry, Outcome, PlaceCall, SeatToken,
+    SeatedCall, TakeSeat,
 };
 
 pub use client::Client;
@@ -41,6 +42,7 @@ pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
 pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
 pub use node::{Health, Lookup, LookupRequest, PublicDht, PublicDhtState, Report, Status, Timings};
+pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
 pub use validate::Validate;
 

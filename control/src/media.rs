@@ -7,6 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::quality::{Made, Shown};
+
 /// Length of the header in bytes.
 pub const HEADER_LEN: usize = 20;
 /// Largest frame with its header: a key frame of 4K video has room, and no client can make the node hold more.
@@ -20,6 +22,38 @@ pub enum MediaKind {
     Audio,
     /// Camera.
     Video,
+    /// The shared screen: pictures as of a camera, in a stream beside it.
+    Screen,
+    /// The sound that goes with the shared screen.
+    Sound,
+}
+
+impl MediaKind {
+    /// All kinds, by their numbers in the header less one.
+    pub const ALL: [Self; 4] = [Self::Audio, Self::Video, Self::Screen, Self::Sound];
+
+    /// The number in the header of a frame.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Audio => 1,
+            Self::Video => 2,
+            Self::Screen => 3,
+            Self::Sound => 4,
+        }
+    }
+
+    /// Whether it is made of pictures: access units with key frames, 90 kHz. Else it is sound, 48 kHz.
+    #[must_use]
+    pub const fn is_picture(self) -> bool {
+        matches!(self, Self::Video | Self::Screen)
+    }
+
+    /// Ticks of the timestamp per second.
+    #[must_use]
+    pub const fn clock_rate(self) -> u32 {
+        if self.is_picture() { 90_000 } else { 48_000 }
+    }
 }
 
 /// One encoded frame: an Opus packet, or an access unit of video.
@@ -40,7 +74,7 @@ pub struct MediaFrame {
     /// Sequence number of the first packet, extended past 16 bits by the node (frames from the node), or of the frame
     /// (frames from a client).
     pub sequence: u32,
-    /// RTP timestamp: 48 kHz for audio, 90 kHz for video. Audio and video of one client count from one clock.
+    /// RTP timestamp: 48 kHz for sound, 90 kHz for pictures. All streams of one client count from one clock.
     pub timestamp: u32,
     /// `CLOCK_MONOTONIC` nanoseconds: when the first packet arrived (frames from the node), or when the frame was
     /// captured (frames from a client).
@@ -58,7 +92,7 @@ pub enum FrameError {
     /// Longer than [`MAX_FRAME_LEN`].
     #[error("a media frame has at most {MAX_FRAME_LEN} bytes")]
     TooLong,
-    /// The first byte is neither 1 (audio) nor 2 (video).
+    /// The first byte is not the number of a kind (1 to 4).
     #[error("unknown kind of media frame: {0}")]
     UnknownKind(u8),
 }
@@ -72,10 +106,7 @@ impl MediaFrame {
     /// timestamp u32, time u64, payload; all big-endian.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER_LEN + self.payload.len());
-        out.put_u8(match self.kind {
-            MediaKind::Audio => 1,
-            MediaKind::Video => 2,
-        });
+        out.put_u8(self.kind.number());
         let mut flags = (self.layer & 3) << 4;
         for (on, bit) in [(self.key, FLAG_KEY), (self.gap, FLAG_GAP), (self.restart, FLAG_RESTART)] {
             if on {
@@ -100,11 +131,9 @@ impl MediaFrame {
         if bytes.len() > MAX_FRAME_LEN {
             return Err(FrameError::TooLong);
         }
-        let kind = match bytes.get_u8() {
-            1 => MediaKind::Audio,
-            2 => MediaKind::Video,
-            other => return Err(FrameError::UnknownKind(other)),
-        };
+        let number = bytes.get_u8();
+        let kind = MediaKind::ALL.into_iter().find(|kind| kind.number() == number);
+        let kind = kind.ok_or(FrameError::UnknownKind(number))?;
         let flags = bytes.get_u8();
         Ok(Self {
             kind,
@@ -150,6 +179,12 @@ pub enum MediaControl {
         /// Codec to send video in; absent if the friend takes none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video_codec: Option<String>,
+        /// Codec to send a shared screen in; absent if the friend takes none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        screen_codec: Option<String>,
+        /// Codec to send the sound beside a shared screen in; absent if the friend takes none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sound_codec: Option<String>,
     },
     /// Node to client: send now (the call is answered and not held), or stop. Frames sent while stopped are dropped.
     Flow {
@@ -157,6 +192,9 @@ pub enum MediaControl {
         audio: bool,
         /// Whether video is let through.
         video: bool,
+        /// Whether a shared screen and its sound are let through.
+        #[serde(default)]
+        screen: bool,
     },
     /// Node to client, about twice a second: what the path carries and how the friend receives.
     Feedback {
@@ -169,7 +207,11 @@ pub enum MediaControl {
         rtt_ms: Option<f64>,
     },
     /// Node to client: the friend's decoder needs a key frame now.
-    KeyFrameRequest,
+    KeyFrameRequest {
+        /// Of which stream: `video` or `screen`.
+        #[serde(default = "camera")]
+        kind: MediaKind,
+    },
     /// Client to node: my decoder needs a key frame of that stream.
     NeedKeyFrame {
         /// Which stream.
@@ -191,8 +233,17 @@ pub enum MediaControl {
         /// Delay in the jitter buffer, ms.
         delay_ms: f64,
     },
+    /// Client to node, about once a second for each stream that is shown: for `GET /v1/calls/{id}`.
+    Shown(Shown),
+    /// Client to node, about once a second for each picture stream that is sent: for `GET /v1/calls/{id}`.
+    Made(Made),
     /// Node to client: the call is over; the socket closes after this.
     Ended,
+}
+
+/// What a key frame request without a kind means.
+fn camera() -> MediaKind {
+    MediaKind::Video
 }
 
 #[cfg(test)]
@@ -213,7 +264,31 @@ mod tests {
             time_ns: 1 << 40,
             payload: Bytes::from_static(b"abc"),
         };
-        assert_eq!(MediaFrame::decode(frame.encode()), Ok(frame));
+        assert_eq!(MediaFrame::decode(frame.encode()), Ok(frame.clone()));
+        for (kind, number) in MediaKind::ALL.into_iter().zip(1..) {
+            let frame = MediaFrame { kind, ..frame.clone() };
+            let bytes = frame.encode();
+            assert_eq!(bytes[0], number);
+            assert_eq!(MediaFrame::decode(bytes), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn a_key_frame_request_without_a_kind_is_one_for_the_camera() {
+        let asked: MediaControl = serde_json::from_str(r#"{"type":"key_frame_request"}"#).unwrap();
+        assert_eq!(asked, MediaControl::KeyFrameRequest { kind: MediaKind::Video });
+        let shown = Shown {
+            stream: 3,
+            width: 1920,
+            height: 1080,
+            frame_rate: 5.0,
+            freezes: 1,
+            freeze_ms: 200,
+            av_offset_ms: None,
+        };
+        let text = serde_json::to_string(&MediaControl::Shown(shown)).unwrap();
+        assert!(text.contains(r#""type":"shown""#), "{text}");
+        assert_eq!(serde_json::from_str::<MediaControl>(&text).unwrap(), MediaControl::Shown(shown));
     }
 
     #[test]

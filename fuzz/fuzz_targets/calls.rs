@@ -55,6 +55,7 @@ fn body(say: Say) -> CallBody {
         generation,
         fingerprint: [fingerprint; 32],
         sdp: Bounded::new("v=0").unwrap_or_default(),
+        more: Bounded::default(),
     };
     match say {
         Say::Invite(n) => CallBody::Invite {
@@ -102,7 +103,7 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::HangUp(side) => pair.input(side.into(), Input::HangUp(nth(side.into(), 0, &pair))),
             Step::Update(side, muted, video, held) => {
                 let call = nth(side.into(), 0, &pair);
-                pair.input(side.into(), Input::Update { call, muted, video, held });
+                pair.input(side.into(), Input::Update { call, muted, video, screen: video, held });
             }
             Step::SeatLost(side) => pair.input(side.into(), Input::SeatLost(nth(side.into(), 0, &pair))),
             Step::SeatTaken(side) => {

@@ -50,7 +50,8 @@ fn life(node: &FakeNode) {
         active.remote_video = true;
         node.emit(&Event::Call { call: active });
         // If the window closes first there is nobody to send to.
-        let _ = far.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: true })).await;
+        let _ =
+            far.tx.send(MediaMessage::Control(MediaControl::Flow { audio: true, video: true, screen: false })).await;
         while let Some(message) = far.rx.recv().await {
             if let MediaMessage::Frame(mut frame) = message {
                 frame.stream = u16::from(frame.kind == twocan_control::MediaKind::Video);

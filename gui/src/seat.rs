@@ -11,7 +11,7 @@ use twocan_control::{
     TakeSeat,
 };
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
-use twocan_media::session::{Incoming, Levels, Outgoing, Part, Session, SessionConfig};
+use twocan_media::session::{Incoming, Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig};
 use twocan_media::video::{Settings, Tap, VideoSink, VideoSource};
 use twocan_media::{EncodedFrame, Kind};
 
@@ -52,6 +52,7 @@ impl Devices {
             video_in: None,
             video_out: VideoSink::Tap(remote.clone()),
             video: Settings::default(),
+            screen: ScreenOptions::default(),
         }
     }
 }
@@ -141,6 +142,9 @@ fn word(part: Part) -> &'static str {
         Part::AudioOut => "speaker",
         Part::VideoIn => "camera",
         Part::VideoOut => "picture",
+        Part::ScreenIn => "shared screen",
+        Part::ScreenSound => "sound of the shared screen",
+        Part::ScreenOut => "friend's screen",
     }
 }
 
@@ -222,7 +226,8 @@ async fn carry(
             item = outgoing.recv() => match item {
                 None => return End::Lost,
                 Some(Outgoing::Frame(frame)) => {
-                    let (video, key) = (frame.kind == Kind::Video, frame.key);
+                    let (kind, key) = (frame.kind, frame.key);
+                    let video = kind == Kind::Video;
                     if video && wait_for_key && !key {
                         continue;
                     }
@@ -232,7 +237,7 @@ async fn carry(
                         Err(mpsc::error::TrySendError::Closed(_)) => return last_words(&mut rx).await,
                         Err(mpsc::error::TrySendError::Full(_)) if video && !wait_for_key => {
                             wait_for_key = true;
-                            media.session.incoming(Incoming::KeyFrameRequest);
+                            media.session.incoming(Incoming::KeyFrameRequest { kind });
                         }
                         Err(mpsc::error::TrySendError::Full(_)) => {}
                     }
@@ -268,17 +273,35 @@ fn tell(outgoing: Outgoing, tx: &mpsc::Sender<MediaMessage>, updates: &mpsc::Sen
 
 fn told(control: MediaControl) -> Option<Incoming> {
     Some(match control {
-        MediaControl::Flow { audio, video } => Incoming::Flow { audio, video },
+        MediaControl::Flow { audio, video, screen } => Incoming::Flow { audio, video, screen },
         MediaControl::Feedback { target_bitrate, loss, rtt_ms } => Incoming::Feedback { target_bitrate, loss, rtt_ms },
-        MediaControl::KeyFrameRequest => Incoming::KeyFrameRequest,
+        MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
         MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },
         _ => return None,
     })
 }
 
+fn kind_there(kind: Kind) -> MediaKind {
+    match kind {
+        Kind::Audio => MediaKind::Audio,
+        Kind::Video => MediaKind::Video,
+        Kind::Screen => MediaKind::Screen,
+        Kind::Sound => MediaKind::Sound,
+    }
+}
+
+fn kind_here(kind: MediaKind) -> Kind {
+    match kind {
+        MediaKind::Audio => Kind::Audio,
+        MediaKind::Video => Kind::Video,
+        MediaKind::Screen => Kind::Screen,
+        MediaKind::Sound => Kind::Sound,
+    }
+}
+
 fn to_node(frame: EncodedFrame) -> MediaFrame {
     MediaFrame {
-        kind: if frame.kind == Kind::Video { MediaKind::Video } else { MediaKind::Audio },
+        kind: kind_there(frame.kind),
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
@@ -293,7 +316,7 @@ fn to_node(frame: EncodedFrame) -> MediaFrame {
 
 fn from_node(frame: MediaFrame) -> EncodedFrame {
     EncodedFrame {
-        kind: if frame.kind == MediaKind::Video { Kind::Video } else { Kind::Audio },
+        kind: kind_here(frame.kind),
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,

@@ -11,6 +11,7 @@ pub mod device;
 pub mod jitter;
 pub mod meter;
 pub mod mixer;
+pub mod music;
 pub mod paced;
 pub mod packet;
 pub mod resample;

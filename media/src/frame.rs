@@ -7,6 +7,10 @@ pub enum Kind {
     Audio,
     /// Camera: one access unit a frame, timestamps in ticks of 90 kHz.
     Video,
+    /// Shared screen: as [`Kind::Video`].
+    Screen,
+    /// The sound that goes with the shared screen: as [`Kind::Audio`].
+    Sound,
 }
 
 impl Kind {
@@ -14,9 +18,15 @@ impl Kind {
     #[must_use]
     pub const fn clock_rate(self) -> u32 {
         match self {
-            Self::Audio => 48_000,
-            Self::Video => 90_000,
+            Self::Audio | Self::Sound => 48_000,
+            Self::Video | Self::Screen => 90_000,
         }
+    }
+
+    /// Whether it is made of pictures; else it is sound.
+    #[must_use]
+    pub const fn is_picture(self) -> bool {
+        matches!(self, Self::Video | Self::Screen)
     }
 }
 

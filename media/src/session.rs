@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::audio::backend::{self, AudioBackend, AudioError};
+use crate::audio::backend::{self, AudioBackend, AudioError, Stream};
 use crate::audio::codec::CodecError;
 use crate::audio::device::{Purpose, Report, Supervised};
 use crate::audio::jitter::JitterStats;
@@ -19,10 +19,15 @@ use crate::audio::{AudioSettings, AudioSink, AudioSource};
 use crate::frame::{EncodedFrame, Kind};
 use crate::video::{self, VideoSink, VideoSource};
 
+mod report;
+mod screen;
+mod sound_out;
 pub mod sync;
 mod voice_in;
 mod voice_out;
 
+use screen::Screens;
+pub use screen::{ScreenOptions, Share, ShareSound};
 use sync::PlayoutClock;
 use voice_in::{Listener, VoiceIn};
 use voice_out::VoiceOut;
@@ -45,6 +50,8 @@ pub struct SessionConfig {
     pub video_out: VideoSink,
     /// Size, rate and bitrate limits of the video encoder.
     pub video: video::Settings,
+    /// Shared screens, the other's and mine.
+    pub screen: ScreenOptions,
 }
 
 /// What comes from the other side, and from the node in between, into a session.
@@ -62,7 +69,10 @@ pub enum Incoming {
         sender_us: u64,
     },
     /// The other side's decoder needs a key frame.
-    KeyFrameRequest,
+    KeyFrameRequest {
+        /// Of which pictures: [`Kind::Video`] or [`Kind::Screen`].
+        kind: Kind,
+    },
     /// What the path carries, and how the other side receives.
     Feedback {
         /// Bits per second for audio and video together.
@@ -78,6 +88,8 @@ pub enum Incoming {
         audio: bool,
         /// Whether video frames go out.
         video: bool,
+        /// Whether frames of the shared screen and its sound go out.
+        screen: bool,
     },
 }
 
@@ -99,6 +111,34 @@ pub enum Outgoing {
         /// Mean delay in the jitter buffer, milliseconds.
         delay_ms: f64,
     },
+    /// How a stream of pictures of the other side is shown ([`Session::report`]).
+    Shown {
+        /// Which stream.
+        stream: u16,
+        /// Pixels of the latest picture.
+        width: u32,
+        /// Pixels of the latest picture.
+        height: u32,
+        /// Pictures shown per second since the last report.
+        frame_rate: f64,
+        /// How often it froze so far.
+        freezes: u64,
+        /// For how long it was frozen so far, milliseconds.
+        freeze_ms: u64,
+        /// How much later than its voice the picture was shown lately, milliseconds.
+        av_offset_ms: Option<f64>,
+    },
+    /// What an encoder of pictures makes ([`Session::report`]).
+    Made {
+        /// Which pictures: [`Kind::Video`] or [`Kind::Screen`].
+        kind: Kind,
+        /// Pixels of the latest picture.
+        width: u32,
+        /// Pixels of the latest picture.
+        height: u32,
+        /// Pictures per second that are aimed at.
+        frame_rate: f64,
+    },
     /// Something does not work; the call goes on without it.
     Problem(Problem),
     /// What did not work works again.
@@ -114,8 +154,14 @@ pub enum Part {
     AudioOut,
     /// Camera, or what stands for it.
     VideoIn,
-    /// Screen, or what stands for it.
+    /// Where the friend's picture is shown, or what stands for it.
     VideoOut,
+    /// The shared screen.
+    ScreenIn,
+    /// The sound that goes with it.
+    ScreenSound,
+    /// Where the friend's shared screen is shown.
+    ScreenOut,
 }
 
 /// Why a part of the session does not work now, in words for the person in the call.
@@ -179,6 +225,10 @@ pub struct Stats {
     pub video_out: Option<video::SenderStats>,
     /// Picture that came in.
     pub video_in: video::ReceiverStats,
+    /// Shared screen that went out, while there is one.
+    pub screen_out: Option<video::SenderStats>,
+    /// Shared screen that came in, since it is shown.
+    pub screen_in: Option<video::ReceiverStats>,
 }
 
 /// A running session. Dropping it stops it; never drop it inside the [`Out`] function.
@@ -193,6 +243,8 @@ pub struct Session {
     picture_in: video::Receiver,
     picture_out: Mutex<PictureOut>,
     video_settings: video::Settings,
+    screens: Mutex<Screens>,
+    reported: Mutex<report::Reported>,
     out: Out,
 }
 
@@ -203,10 +255,10 @@ impl std::fmt::Debug for Session {
 }
 
 /// Held only so that dropping it stops it.
-#[derive(Debug)]
 enum Driver {
     Paced { _running: Paced },
     Device { _running: Supervised },
+    Stream { _running: Box<dyn Stream> },
 }
 
 #[derive(Default)]
@@ -258,6 +310,8 @@ impl Session {
             picture_in,
             picture_out: Mutex::default(),
             video_settings: config.video,
+            screens: Mutex::new(Screens::new(config.screen)),
+            reported: Mutex::default(),
             out,
         };
         session.set_video(config.video_in)?;
@@ -267,24 +321,28 @@ impl Session {
     /// Hands in what came. Never blocks for long.
     pub fn incoming(&self, incoming: Incoming) {
         match incoming {
-            Incoming::Frame(frame) if frame.kind == Kind::Audio => self.voice_in.push(frame),
-            Incoming::Frame(frame) => self.picture_in.push(frame),
+            Incoming::Frame(frame) if !frame.kind.is_picture() => self.voice_in.push(frame),
+            Incoming::Frame(frame) if frame.kind == Kind::Video => self.picture_in.push(frame),
+            frame @ Incoming::Frame(_) => Self::screen_incoming(&self.screens, frame, &self.out),
             Incoming::Clock { stream, timestamp, sender_us } => self.clock.tie(stream, timestamp, sender_us),
-            Incoming::KeyFrameRequest => {
+            Incoming::KeyFrameRequest { kind: Kind::Video } => {
                 if let Some(sender) = &self.picture_out().sender {
                     sender.request_key();
                 }
             }
+            request @ Incoming::KeyFrameRequest { .. } => Self::screen_incoming(&self.screens, request, &self.out),
             Incoming::Feedback { target_bitrate, loss, rtt_ms: _ } => {
-                let bitrate = self.voice_out.feedback(target_bitrate, loss).min(self.video_settings.max_bitrate);
+                let bitrate = self.voice_out.feedback(target_bitrate, loss);
+                let bitrate = self.share_out(bitrate).min(self.video_settings.max_bitrate);
                 let mut picture = self.picture_out();
                 picture.bitrate = Some(bitrate);
                 if let Some(sender) = &picture.sender {
                     sender.set_bitrate(bitrate);
                 }
             }
-            Incoming::Flow { audio, video } => {
+            Incoming::Flow { audio, video, screen } => {
                 self.voice_out.set_flow(audio);
+                lock(&self.screens).set_flow(screen);
                 let mut picture = self.picture_out();
                 picture.flowing = video;
                 if let Some(sender) = &picture.sender {
@@ -354,7 +412,10 @@ impl Session {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let (screen_out, screen_in) = lock(&self.screens).stats();
         Stats {
+            screen_out,
+            screen_in,
             voice_out: self.voice_out.stats(),
             voice_in: self.voice_in.stats(),
             video_out: self.picture_out().sender.as_ref().map(video::Sender::stats),
@@ -365,6 +426,15 @@ impl Session {
     /// Ends everything, completes files, and says how it went.
     pub fn stop(self) -> Stats {
         self.stats()
+    }
+
+    /// What is left for the camera beside a shared screen, of what is left for pictures: two thirds are the screen's.
+    fn share_out(&self, bitrate: u32) -> u32 {
+        let mut screens = lock(&self.screens);
+        let camera = if screens.sharing() { bitrate / 3 } else { bitrate };
+        let alone = self.picture_out().sender.is_none();
+        screens.set_bitrate(if alone { bitrate } else { bitrate - bitrate / 3 });
+        camera
     }
 
     fn picture_out(&self) -> std::sync::MutexGuard<'_, PictureOut> {
@@ -380,6 +450,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.voice_out.set_flow(false);
         lock(&self.microphone).take();
+        // Its threads may be waiting for the lock: they end outside of it.
+        let mut screens = std::mem::take(&mut *lock(&self.screens));
+        screens.finish();
+        drop(screens);
         lock(&self.speaker).take();
         self.voice_in.finish();
     }

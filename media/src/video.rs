@@ -18,6 +18,7 @@ pub mod moving;
 pub mod picture;
 mod png;
 mod receiver;
+pub mod screen;
 mod sender;
 mod sink;
 mod source;
@@ -145,6 +146,9 @@ pub enum Error {
     /// The camera is missing, busy, unplugged or gives nothing that can be used.
     #[error("{0}")]
     Camera(String),
+    /// A screen or window cannot be shared.
+    #[error("{0}")]
+    Screen(String),
     /// No window can be opened.
     #[error("no window for the picture: {0}; use --video-out FILE or --video-out none")]
     Window(String),

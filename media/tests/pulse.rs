@@ -16,7 +16,7 @@ use twocan_media::audio::pulse::Pulse;
 use twocan_media::audio::synth::{Speech, Synth};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource, CaptureTap};
 use twocan_media::measure::DelayProbe;
-use twocan_media::session::{Incoming, Out, Outgoing, Part, Session, SessionConfig};
+use twocan_media::session::{Incoming, Out, Outgoing, Part, ScreenOptions, Session, SessionConfig};
 use twocan_media::video::{Settings, VideoSink};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -175,6 +175,7 @@ fn config(audio_in: AudioSource, audio_out: AudioSink) -> SessionConfig {
         video_in: None,
         video_out: VideoSink::Null,
         video: Settings::default(),
+        screen: ScreenOptions::default(),
     }
 }
 
@@ -204,7 +205,7 @@ fn a_call_between_two_people_with_devices() {
     alice.audio.capture_tap = Some(CaptureTap(Arc::new(move |_, _| flag.store(true, Ordering::Relaxed))));
     let (alice, from_alice) = session(alice, &system);
     let (bob, from_bob) = session(config(AudioSource::Silence, AudioSink::Device(device("spk"))), &system);
-    alice.incoming(Incoming::Flow { audio: true, video: false });
+    alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
 
     let voice = Mutex::new(Speech::new(8));
     let fill = move |samples: &mut [f32], _| {
@@ -244,7 +245,7 @@ fn a_server_that_dies_is_reported_and_taken_up_again() {
     let system = server.pulse();
     let sink = AudioSink::Device(Some("spk".to_owned()));
     let (session, out) = session(config(AudioSource::Device(Some("mic".to_owned())), sink), &system);
-    session.incoming(Incoming::Flow { audio: true, video: false });
+    session.incoming(Incoming::Flow { audio: true, video: false, screen: false });
     let until = |wanted: &dyn Fn(&Outgoing) -> bool| {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -40,6 +40,8 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+use twocan_control::MediaKind;
+
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use mux::PortStats;
 pub use peer::{
@@ -67,7 +69,7 @@ pub const LOG_FILTER: &[&str] = &[
     "rtc_turn=off",
 ];
 
-/// Longest session description taken from a friend, bytes. Ours have about 2 kB.
+/// Longest session description taken from a friend, bytes, with its further sections. Ours have about 4 kB.
 pub const MAX_SDP_LEN: usize = 16 * 1024;
 /// Longest candidate line taken from a friend, bytes.
 pub const MAX_CANDIDATE_LEN: usize = 256;
@@ -77,6 +79,26 @@ pub const MAX_CANDIDATES: usize = 16;
 pub const AUDIO_STREAM: u16 = 1;
 /// Stream number of the friend's video in media frames.
 pub const VIDEO_STREAM: u16 = 2;
+/// Stream number of the friend's shared screen in media frames.
+pub const SCREEN_STREAM: u16 = 3;
+/// Stream number of the sound beside it in media frames.
+pub const SOUND_STREAM: u16 = 4;
+
+/// The stream number of a kind: each kind has one stream in a call of two, and one section in the description, in this
+/// order.
+pub(crate) const fn stream_of(kind: MediaKind) -> u16 {
+    match kind {
+        MediaKind::Audio => AUDIO_STREAM,
+        MediaKind::Video => VIDEO_STREAM,
+        MediaKind::Screen => SCREEN_STREAM,
+        MediaKind::Sound => SOUND_STREAM,
+    }
+}
+
+/// Place of a kind in arrays that have one entry for each.
+pub(crate) const fn place_of(kind: MediaKind) -> usize {
+    stream_of(kind) as usize - 1
+}
 
 /// SHA-256 of a DTLS certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,8 +142,11 @@ pub struct Description {
     pub kind: DescriptionKind,
     /// Which negotiation it belongs to; an answer has its offer's. Grows with each offer of the call.
     pub generation: u32,
-    /// SDP without candidates.
+    /// SDP without candidates: session part, voice and camera.
     pub sdp: String,
+    /// The further sections (shared screen, its sound); empty if there are none. They travel apart, so that a node
+    /// which does not know them takes the rest.
+    pub more: String,
     /// SHA-256 of the certificate that its sender will present.
     pub fingerprint: Fingerprint,
     /// Candidate lines (`candidate:…`).
@@ -148,8 +173,8 @@ pub enum DescriptionError {
     /// Not plain ASCII lines.
     #[error("the friend's session description is not plain text")]
     Text,
-    /// Not one audio and at most one video section.
-    #[error("the friend's session description has other sections than one audio and one video")]
+    /// Other sections than voice, camera, shared screen and its sound, in this order.
+    #[error("the friend's session description has other sections than those of a call")]
     Sections,
     /// Not exactly one SHA-256 fingerprint, or not the one that came beside it.
     #[error("the fingerprint in the friend's session description is missing or not the one from the link")]

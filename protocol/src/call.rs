@@ -132,6 +132,8 @@ pub enum Input {
         muted: Option<bool>,
         /// Send video.
         video: Option<bool>,
+        /// Share a screen.
+        screen: Option<bool>,
         /// Hold. Taking a call off hold holds the others.
         held: Option<bool>,
     },
@@ -292,6 +294,8 @@ pub enum PeerCommand {
         audio: bool,
         /// Our video goes out.
         video: bool,
+        /// Our shared screen and its sound go out.
+        screen: bool,
         /// What comes in is handed to the seat; also, the call is answered.
         receive: bool,
     },

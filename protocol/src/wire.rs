@@ -16,7 +16,7 @@ mod whereabouts;
 
 pub use call::{
     CallBody, CallId, CallMessage, Candidate, Candidates, DeclineReason, Description, DescriptionKind, LeaveReason,
-    MAX_CANDIDATES, MAX_SDP,
+    MAX_CANDIDATES, MAX_MORE, MAX_SDP,
 };
 pub use clock::ClockMessage;
 pub use contact::{ContactMessage, Reply, Request, RequestId};

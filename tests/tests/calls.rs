@@ -152,12 +152,12 @@ async fn muting_holding_and_video_are_seen_on_the_other_side() -> Result<()> {
     let mut at_bob = answer(bob, &id).await?;
     at_bob.hear().await?;
     at_alice.hear().await?;
-    alice.api().update_call(&id, CallUpdate { muted: Some(true), video: Some(true), held: None }).await?;
+    alice.api().update_call(&id, CallUpdate { muted: Some(true), video: Some(true), ..CallUpdate::default() }).await?;
     until_call(bob, &id, "muted and video", |call| call.remote_muted && call.remote_video).await?;
     alice.api().update_call(&id, CallUpdate { held: Some(true), ..CallUpdate::default() }).await?;
     until_call(bob, &id, "held", |call| call.remote_held).await?;
     at_bob.control("the stop of sending", |control| matches!(control, MediaControl::Flow { audio: false, .. })).await?;
-    alice.api().update_call(&id, CallUpdate { held: Some(false), muted: Some(false), video: None }).await?;
+    alice.api().update_call(&id, CallUpdate { held: Some(false), muted: Some(false), ..CallUpdate::default() }).await?;
     until_call(bob, &id, "resumed", |call| !call.remote_held && !call.remote_muted).await?;
     at_alice.hear().await?;
     Ok(())

@@ -454,6 +454,7 @@ fn nonsense_call(number: u8) -> Message {
         generation: 0,
         fingerprint: [number; 32],
         sdp: Bounded::new("v=0\r\nm=audio 9 nonsense".repeat(usize::from(number))).unwrap_or_default(),
+        more: Bounded::new("m=video 9\r\nm=audio 9\r\n".repeat(usize::from(number))).unwrap_or_default(),
     };
     let candidates = Candidates::first_of((0..16).filter_map(|port| Candidate::new(format!("candidate:{port} junk"))));
     let body = CallBody::Invite { description, candidates, video: number.is_multiple_of(2), resumes: None };

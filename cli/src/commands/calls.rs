@@ -58,6 +58,13 @@ pub async fn video<H: Handle>(node: &H, switch: Switch, who: Option<&str>, out: 
     update(node, who, change, if on { "Video is on" } else { "Video is off" }, out).await
 }
 
+/// Shares the screen that the client in the seat was started with, or stops it.
+pub async fn screen<H: Handle>(node: &H, switch: Switch, who: Option<&str>, out: &mut Out) -> Result<Exit, Failure> {
+    let on = switch == Switch::On;
+    let change = CallUpdate { screen: Some(on), ..CallUpdate::default() };
+    update(node, who, change, if on { "The screen is shared" } else { "The screen is not shared any more" }, out).await
+}
+
 /// Holds or resumes.
 pub async fn hold<H: Handle>(node: &H, held: bool, who: Option<&str>, out: &mut Out) -> Result<Exit, Failure> {
     let change = CallUpdate { held: Some(held), ..CallUpdate::default() };

@@ -70,7 +70,12 @@ pub async fn resume<H: Handle>(node: &H, who: Option<&str>, media: &Media, out: 
 
 /// Starts the session that the options describe.
 fn start(media: &Media) -> Result<(Voice, Options), Failure> {
-    let Plan { config, video_in, unseen } = plan(media, display())?;
+    let Plan { config, video_in, share, unseen } = plan(media, display())?;
     let voice = Voice::start(config).map_err(|error| unusable(&error))?;
-    Ok((voice, Options { video_in, seconds: media.seconds, live: !media.no_live, unseen }))
+    let sharing = media.screen.is_some();
+    if sharing {
+        // What cannot be shared is said before anybody is rung.
+        voice.session.set_screen(Some(share.clone())).map_err(|error| unusable(&error))?;
+    }
+    Ok((voice, Options { video_in, share, sharing, seconds: media.seconds, live: !media.no_live, unseen }))
 }

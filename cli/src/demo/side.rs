@@ -11,7 +11,7 @@ use twocan_media::audio::meter::Level;
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource, CaptureTap};
 use twocan_media::measure::{AUDIBLE_DB, SoundLog};
 use twocan_media::now_ns;
-use twocan_media::session::{Session, SessionConfig};
+use twocan_media::session::{ScreenOptions, Session, SessionConfig};
 use twocan_media::video::{self, Picture, VideoSink, VideoSource};
 
 use crate::bridge::{Counters, Voice};
@@ -112,6 +112,7 @@ impl Side {
             video_in: plan.video.then_some(video_in),
             video_out: if plan.video { VideoSink::Tap(eye) } else { VideoSink::Null },
             video: video::Settings::default(),
+            screen: ScreenOptions::default(),
         })
         .map_err(|error| unusable(&error))?;
         let session = Arc::clone(&voice.session);

@@ -25,6 +25,10 @@ pub enum Key {
     Mute,
     /// Video on or off.
     Video,
+    /// Share the screen or stop it.
+    Screen,
+    /// Show the graph or hide it.
+    Graph,
     /// Hold or resume.
     Hold,
     /// Hang up.
@@ -58,9 +62,11 @@ pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> 
         (call.muted, "muted", Colour::Red),
         (call.held, "on hold", Colour::Yellow),
         (call.video, "video", Colour::Green),
+        (call.screen, "sharing the screen", Colour::Green),
         (call.remote_muted, "friend muted", Colour::Yellow),
         (call.remote_held, "held by friend", Colour::Yellow),
         (call.remote_video, "friend's video", Colour::Green),
+        (call.remote_screen, "friend's screen", Colour::Green),
         (call.remote_seat_empty, "friend's program is away", Colour::Yellow),
     ];
     for (_, text, colour) in flags.iter().filter(|(on, ..)| *on) {
@@ -68,6 +74,10 @@ pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> 
     }
     if let Some(quality) = &call.quality {
         let path = format::call::path(quality);
+        if let Some(mos) = quality.mos {
+            let level = format!("{}/5 MOS {mos:.1}", quality.level);
+            parts.push((level, Some(format::quality::colour(quality.level))));
+        }
         if let Some(rtt) = quality.rtt_ms {
             parts.push((if rtt < 10.0 { format!("{rtt:.1} ms") } else { format!("{rtt:.0} ms") }, None));
         }
@@ -128,9 +138,11 @@ mod tests {
             wants_video: false,
             muted: true,
             video: false,
+            screen: false,
             held: false,
             remote_muted: false,
             remote_video: true,
+            remote_screen: false,
             remote_held: false,
             remote_seat_empty: false,
             seat_taken: true,
@@ -140,6 +152,8 @@ mod tests {
                 rtt_ms: Some(3.4),
                 bitrate_in: 640_000,
                 bitrate_out: 38_000,
+                level: 5,
+                mos: Some(4.26),
                 ..Quality::default()
             }),
         }
@@ -151,7 +165,7 @@ mod tests {
         let levels = Levels { own_db: f32::NEG_INFINITY, friend_db: -30.0 };
         assert_eq!(
             draw(&call(), Some(levels), style, 200),
-            "bob  1:05  you ▯▯▯▯▯▯▯▯ friend ▮▮▮▮▯▯▯▯  muted  friend's video  3.4 ms  loss 0 %  ↓640 kbit/s ↑38 kbit/s  lan"
+            "bob  1:05  you ▯▯▯▯▯▯▯▯ friend ▮▮▮▮▯▯▯▯  muted  friend's video  5/5 MOS 4.3  3.4 ms  loss 0 %  ↓640 kbit/s ↑38 kbit/s  lan"
         );
     }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
-use twocan_media::session::{Part, SessionConfig, SessionError};
+use twocan_media::session::{Part, ScreenOptions, SessionConfig, SessionError, Share, ShareSound};
+use twocan_media::video::screen::ScreenSource;
 use twocan_media::video::{self, VideoSink, VideoSource};
 
 use crate::args::Media;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub config: SessionConfig,
     /// What to send when video is switched on later.
     pub video_in: VideoSource,
+    /// What to share when a screen is shared.
+    pub share: Share,
     /// There is no display for the friend's picture.
     pub unseen: bool,
 }
@@ -34,7 +37,15 @@ pub struct Plan {
 /// A word that names no source or sink, or a file that is not there.
 pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
     let video_in = video_source(&media.video_in)?;
-    let mut video_out = video_sink(&media.video_out)?;
+    let mut video_out = video_sink("--video-out", "twocan", &media.video_out)?;
+    let mut screen_out = video_sink("--screen-out", "twocan: your friend's screen", &media.screen_out)?;
+    if matches!(screen_out, VideoSink::Window { .. }) && !display {
+        screen_out = VideoSink::Null;
+    }
+    let share = Share {
+        source: screen_source(media.screen.as_deref().unwrap_or_default()),
+        sound: screen_sound(&media.screen_sound)?,
+    };
     let unseen = matches!(video_out, VideoSink::Window { .. }) && !display;
     if unseen {
         video_out = VideoSink::Null;
@@ -47,8 +58,9 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
         video_in: media.video.then(|| video_in.clone()),
         video_out,
         video: video::Settings::default(),
+        screen: ScreenOptions { sink: screen_out, ..ScreenOptions::default() },
     };
-    Ok(Plan { config, video_in, unseen })
+    Ok(Plan { config, video_in, share, unseen })
 }
 
 /// What a part of a session is called.
@@ -58,6 +70,9 @@ pub fn part(part: Part) -> &'static str {
         Part::AudioOut => "speaker",
         Part::VideoIn => "camera",
         Part::VideoOut => "picture",
+        Part::ScreenIn => "shared screen",
+        Part::ScreenSound => "sound of the shared screen",
+        Part::ScreenOut => "view of the friend's screen",
     }
 }
 
@@ -68,6 +83,9 @@ pub fn instead(part: Part) -> Option<&'static str> {
         Part::AudioOut => Some("Without a speaker: --audio-out FILE.wav or none."),
         Part::VideoIn => Some("Without a camera: --video-in FILE.y4m or moving."),
         Part::VideoOut => Some("Without a display: --video-out FILE.y4m or none."),
+        Part::ScreenIn => Some("Without a display: --screen=synthetic."),
+        Part::ScreenSound => Some("Without it: --screen-sound none."),
+        Part::ScreenOut => Some("Without a display: --screen-out FILE.y4m or none."),
     }
 }
 
@@ -129,12 +147,29 @@ fn video_source(word: &str) -> Result<VideoSource, Failure> {
     })
 }
 
-fn video_sink(word: &str) -> Result<VideoSink, Failure> {
+/// What `--screen` means: nothing is the primary screen, a number a screen, else a window.
+fn screen_source(word: &str) -> ScreenSource {
+    match word {
+        "" => ScreenSource::Screen(None),
+        "synthetic" => ScreenSource::Synthetic { seed: SEED },
+        _ => word.parse().map_or_else(|_| ScreenSource::Window(word.to_owned()), |n| ScreenSource::Screen(Some(n))),
+    }
+}
+
+fn screen_sound(word: &str) -> Result<Option<ShareSound>, Failure> {
     Ok(match word {
-        "window" => VideoSink::Window { title: "twocan".to_owned() },
+        "none" => None,
+        "system" => Some(ShareSound::System),
+        _ => Some(ShareSound::Source(audio_source(word)?)),
+    })
+}
+
+fn video_sink(option: &str, title: &str, word: &str) -> Result<VideoSink, Failure> {
+    Ok(match word {
+        "window" => VideoSink::Window { title: title.to_owned() },
         "none" => VideoSink::Null,
         _ if has_extension(word, "y4m") || has_extension(word, "png") => VideoSink::file(&writable(word)?),
-        _ => return Err(unknown("--video-out", word, "`window`, a file that ends in .y4m or .png, or `none`")),
+        _ => return Err(unknown(option, word, "`window`, a file that ends in .y4m or .png, or `none`")),
     })
 }
 
@@ -179,6 +214,9 @@ mod tests {
             audio_out: "none".into(),
             video_in: "moving".into(),
             video_out: "window".into(),
+            screen: None,
+            screen_sound: "none".into(),
+            screen_out: "window".into(),
             seconds: None,
             no_live: false,
         }
@@ -204,5 +242,19 @@ mod tests {
         let wrong = plan(&Media { video_out: "screen".into(), ..media() }, true).unwrap_err();
         assert_eq!(wrong.exit, Exit::Usage);
         assert!(wrong.message.contains("--video-out"), "{}", wrong.message);
+    }
+
+    #[test]
+    fn a_screen_is_a_number_a_window_or_synthetic() {
+        let share = |word: &str| plan(&Media { screen: Some(word.into()), ..media() }, true).unwrap().share.source;
+        assert_eq!(share(""), ScreenSource::Screen(None));
+        assert_eq!(share("2"), ScreenSource::Screen(Some(2)));
+        assert_eq!(share("0x2a00007"), ScreenSource::Window("0x2a00007".into()));
+        assert_eq!(share("My notes"), ScreenSource::Window("My notes".into()));
+        assert!(matches!(share("synthetic"), ScreenSource::Synthetic { .. }));
+        let sound =
+            |word: &str| plan(&Media { screen_sound: word.into(), ..media() }, true).map(|plan| plan.share.sound);
+        assert_eq!(sound("system").unwrap(), Some(ShareSound::System));
+        assert_eq!(sound("/nowhere.wav").unwrap_err().exit, Exit::Media);
     }
 }

@@ -22,7 +22,8 @@ pub struct Terminal {
     raw: Option<Raw>,
     stop: Arc<AtomicBool>,
     keys: mpsc::Receiver<Key>,
-    drawn: bool,
+    /// Lines of the live picture that stand at the bottom.
+    drawn: usize,
 }
 
 impl Terminal {
@@ -37,7 +38,7 @@ impl Terminal {
             // Reading keys blocks, so it has a thread; it ends within POLL after `stop`.
             std::thread::spawn(move || read_keys(&tx, &stop));
         }
-        Self { raw, stop, keys, drawn: false }
+        Self { raw, stop, keys, drawn: 0 }
     }
 
     /// Whether a live line can be drawn.
@@ -58,19 +59,24 @@ impl Terminal {
         crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns))
     }
 
-    /// Redraws the live line.
-    pub fn draw(&mut self, line: &str) {
+    /// Redraws the live lines, of which there is at least one.
+    pub fn draw(&mut self, lines: &[String]) {
         if self.live() {
-            write(&format!("\r\x1b[2K{line}"));
-            self.drawn = true;
+            write(&format!("{}{}", self.erased(), lines.join("\r\n")));
+            self.drawn = lines.len();
         }
+    }
+
+    /// What takes the live lines away.
+    fn erased(&self) -> String {
+        format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(self.drawn.saturating_sub(1)))
     }
 
     /// Says something above the live line (on standard error, so that `--json` output stays clean).
     pub fn say(&mut self, text: &str) {
         if self.live() {
-            write(&format!("\r\x1b[2K{text}\r\n"));
-            self.drawn = false;
+            write(&format!("{}{text}\r\n", self.erased()));
+            self.drawn = 0;
         } else {
             // With nobody to read it, it need not be said.
             let _ = writeln!(std::io::stderr(), "{text}");
@@ -88,7 +94,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if self.drawn {
+        if self.drawn > 0 {
             write("\r\n");
         }
         self.raw = None;
@@ -127,6 +133,8 @@ fn meaning(event: &Event) -> Option<Key> {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
         KeyCode::Char('m') => Some(Key::Mute),
         KeyCode::Char('v') => Some(Key::Video),
+        KeyCode::Char('s') => Some(Key::Screen),
+        KeyCode::Char('g') => Some(Key::Graph),
         KeyCode::Char('h') => Some(Key::Hold),
         KeyCode::Char('q') => Some(Key::Quit),
         KeyCode::Char('a') | KeyCode::Enter => Some(Key::Answer),

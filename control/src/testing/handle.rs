@@ -323,6 +323,7 @@ impl Handle for FakeNode {
         self.state().change(id, |call| {
             call.muted = update.muted.unwrap_or(call.muted);
             call.video = update.video.unwrap_or(call.video);
+            call.screen = update.screen.unwrap_or(call.screen);
             call.held = update.held.unwrap_or(call.held);
         })
     }

@@ -144,7 +144,7 @@ async fn an_answered_call_carries_sound_and_picture_and_ends() {
         }
     };
     let mut far = tokio::time::timeout(PATIENCE, far).await.expect("the media are opened");
-    let flow = MediaControl::Flow { audio: true, video: true };
+    let flow = MediaControl::Flow { audio: true, video: true, screen: false };
     far.tx.send(MediaMessage::Control(flow)).await.unwrap();
     let (mut audio, mut video) = (0, 0);
     let mut echoed = Vec::new();

@@ -70,6 +70,10 @@ pub trait AudioBackend: Send + Sync {
     fn devices(&self) -> Result<Vec<Device>, AudioError>;
     /// Begins to capture from a device (its id; none: the default).
     fn capture(&self, device: Option<&str>, take: Take) -> Result<Box<dyn Stream>, AudioError>;
+    /// Begins to capture what other programs play, calls left out; silence where nothing does.
+    fn capture_playing(&self, _take: Take) -> Result<Box<dyn Stream>, AudioError> {
+        Err(AudioError::Refused(format!("the sound of other programs cannot be heard with {}", self.name())))
+    }
     /// Begins to play on a device (its id; none: the default).
     fn playback(&self, device: Option<&str>, fill: Fill) -> Result<Box<dyn Stream>, AudioError>;
 }

@@ -48,12 +48,12 @@ impl Drop for Paced {
 
 /// Steps of 10 ms on the calling thread.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     due: Instant,
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { due: Instant::now() }
     }
 
@@ -64,7 +64,7 @@ impl Pace {
     }
 
     /// Sleeps until the next step is due.
-    pub(super) fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         self.due += STEP;
         let now = Instant::now();
         if now.saturating_duration_since(self.due) > GIVE_UP_AFTER {

@@ -5,6 +5,8 @@
 //! the server goes and then drops our callbacks, which is how a stream here learns that it is dead. The crate logs an
 //! error then, also when it is us who end the connection: whoever prints logs should leave `pulseaudio` out.
 
+mod playing;
+
 use std::ffi::CString;
 use std::future::Future;
 use std::os::unix::net::UnixStream;
@@ -228,6 +230,10 @@ impl AudioBackend for Pulse {
         let stream = wait(client.create_record_stream(params, sink))?;
         tracing::debug!(buffer = ?stream.buffer_attr(), "capture runs");
         Ok(Box::new(Running { gone, _connection: connection, _stream: stream }))
+    }
+
+    fn capture_playing(&self, take: Take) -> Result<Box<dyn Stream>, AudioError> {
+        self.playing(take)
     }
 
     fn playback(&self, device: Option<&str>, fill: Fill) -> Result<Box<dyn Stream>, AudioError> {

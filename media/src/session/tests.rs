@@ -52,6 +52,7 @@ fn config(audio_in: AudioSource, audio_out: AudioSink) -> SessionConfig {
         video_in: None,
         video_out: VideoSink::Null,
         video: video::Settings::default(),
+        screen: super::ScreenOptions::default(),
     }
 }
 
@@ -81,7 +82,7 @@ fn what_one_says_the_other_hears() {
         let to_bob = scope.spawn(|| carry(from_alice, &bob, &stop));
         let to_alice = scope.spawn(|| carry(from_bob, &alice, &stop));
         let flow = crate::now_ns();
-        alice.incoming(Incoming::Flow { audio: true, video: false });
+        alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
         let heard = probe.wait_heard(Duration::from_secs(4));
         let first = heard.received.first_sound_ns().unwrap_or_default().saturating_sub(flow);
         println!("first sound {:.1} ms after it might", first as f64 / 1e6);
@@ -118,7 +119,7 @@ fn a_picture_waits_for_its_voice() {
         }
     }));
     let (bob, _from_bob) = Session::start(bob).unwrap();
-    alice.incoming(Incoming::Flow { audio: true, video: true });
+    alice.incoming(Incoming::Flow { audio: true, video: true, screen: false });
     let stop = std::sync::atomic::AtomicBool::new(false);
     let heard = std::thread::scope(|scope| {
         let (bob, stop) = (&bob, &stop);
@@ -164,7 +165,7 @@ fn a_muted_person_is_not_heard_but_is_there() {
     alice.muted = true;
     let (alice, from_alice) = Session::start(alice).unwrap();
     let (bob, _from_bob) = Session::start(config(AudioSource::Silence, AudioSink::Tap(probe.received()))).unwrap();
-    alice.incoming(Incoming::Flow { audio: true, video: false });
+    alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
     let mut frames = 0;
     let mut carry_frames = |wanted: u32| {
         while frames < wanted {
@@ -190,7 +191,7 @@ fn microphone_and_speaker_change_while_the_call_runs() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| carry(from_alice, &bob, &stop));
-        alice.incoming(Incoming::Flow { audio: true, video: false });
+        alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
         bob.set_speaker(None).unwrap();
         alice.set_microphone(&AudioSource::Speech { seed: 9 }).unwrap();
         probe.wait_heard(Duration::from_millis(500));
@@ -222,7 +223,7 @@ fn a_call_is_recorded_and_a_file_is_played() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| carry(from_alice, &bob, &stop));
-        alice.incoming(Incoming::Flow { audio: true, video: false });
+        alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
         probe.wait_heard(Duration::from_secs(2));
         stop.store(true, std::sync::atomic::Ordering::Release);
     });
@@ -275,6 +276,6 @@ fn hostile_input_does_not_stop_a_session() {
         session.incoming(Incoming::Clock { stream: i as u16, timestamp: i, sender_us: u64::MAX });
     }
     session.incoming(Incoming::Feedback { target_bitrate: 0, loss: f64::INFINITY, rtt_ms: Some(f64::NAN) });
-    session.incoming(Incoming::KeyFrameRequest);
+    session.incoming(Incoming::KeyFrameRequest { kind: Kind::Video });
     assert!(session.stop().voice_in.received > 0);
 }

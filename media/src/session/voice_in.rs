@@ -1,5 +1,6 @@
 //! The way of a voice in: packets → jitter buffers → mix → speaker, file or tap, when these ask.
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::audio::meter::{Level, Meter};
 use crate::audio::mixer::Mixer;
 use crate::audio::wav::WavSink;
 use crate::audio::{SAMPLE_RATE, Tap};
-use crate::frame::EncodedFrame;
+use crate::frame::{EncodedFrame, Kind};
 use crate::now_ns;
 
 /// [`Outgoing::Playout`] is told after so many samples were played.
@@ -27,6 +28,8 @@ pub(super) struct VoiceIn {
     inner: Mutex<Inner>,
     clock: Arc<PlayoutClock>,
     level: Meter,
+    /// The stream of a shared screen's sound (-1: none): pictures follow the voice, not this.
+    sound: AtomicI32,
     out: Out,
 }
 
@@ -40,11 +43,14 @@ struct Inner {
 impl VoiceIn {
     pub(super) fn new(listeners: Vec<Listener>, clock: Arc<PlayoutClock>, out: Out) -> Self {
         let inner = Inner { mixer: Mixer::default(), listeners, since_report: 0, reported: JitterStats::default() };
-        Self { inner: Mutex::new(inner), clock, level: Meter::default(), out }
+        Self { inner: Mutex::new(inner), clock, level: Meter::default(), sound: AtomicI32::new(-1), out }
     }
 
     /// Takes a packet of the other side, now.
     pub(super) fn push(&self, frame: EncodedFrame) {
+        if frame.kind == Kind::Sound {
+            self.sound.store(frame.stream.into(), Ordering::Relaxed);
+        }
         let result = self.lock().mixer.push(now_ns(), frame.stream, frame.timestamp, frame.restart, frame.payload);
         if let Err(error) = result {
             tracing::warn!(%error, "a voice cannot be decoded");
@@ -56,7 +62,11 @@ impl VoiceIn {
         let latency = u64::try_from(latency.as_nanos()).unwrap_or(0);
         let mut inner = self.lock();
         let now = now_ns();
+        let sound = self.sound.load(Ordering::Relaxed);
         inner.mixer.pull(now, samples, |position| {
+            if i32::from(position.stream) == sound {
+                return;
+            }
             self.clock.plays(position.stream, position.timestamp, now.saturating_add(latency));
         });
         self.level.feed(samples);

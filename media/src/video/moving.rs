@@ -71,6 +71,15 @@ impl Tag {
     }
 }
 
+/// Draws a tag into the corner of a picture.
+pub(crate) fn stamp(picture: &mut Picture, tag: Tag) {
+    let (width, bits) = (picture.width() as usize, tag.to_bits());
+    for (at, (left, top, side)) in cells(width).enumerate() {
+        let luma = if bits >> (63 - at) & 1 == 1 { 235 } else { 16 };
+        fill(picture, (left, top), (side, side), (luma, 128, 128));
+    }
+}
+
 /// CRC-16/CCITT-FALSE over the six bytes of a tag's body.
 fn crc16(body: u64) -> u16 {
     body.to_be_bytes()[2..].iter().fold(0xffff, |crc, &byte| {
@@ -135,11 +144,7 @@ impl Scene {
         let mut picture = self.background.clone();
         ball(&mut picture, tag.number, self.seed);
         counter(&mut picture, tag.number);
-        let (width, bits) = (picture.width() as usize, tag.to_bits());
-        for (at, (left, top, side)) in cells(width).enumerate() {
-            let luma = if bits >> (63 - at) & 1 == 1 { 235 } else { 16 };
-            fill(&mut picture, (left, top), (side, side), (luma, 128, 128));
-        }
+        stamp(&mut picture, tag);
         picture
     }
 }

@@ -64,6 +64,7 @@ struct Queue {
     bytes: usize,
     dropped: u64,
     stop: bool,
+    stream: Option<u16>,
 }
 
 #[derive(Default)]
@@ -116,6 +117,7 @@ impl Receiver {
     pub fn push(&self, frame: EncodedFrame) {
         let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.stats(|stats| stats.received += 1);
+        queue.stream = Some(frame.stream);
         if queue.frames.len() >= MAX_WAITING || queue.bytes + frame.payload.len() > MAX_WAITING_BYTES {
             queue.dropped += queue.frames.len() as u64;
             queue.frames.clear();
@@ -128,6 +130,12 @@ impl Receiver {
         queue.bytes += frame.payload.len();
         queue.frames.push_back(frame);
         self.shared.changed.notify_one();
+    }
+
+    /// Which stream came last.
+    #[must_use]
+    pub fn stream(&self) -> Option<u16> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).stream
     }
 
     /// Counters since the start.

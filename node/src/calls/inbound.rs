@@ -7,14 +7,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use twocan_control::media::{HEADER_LEN, MAX_FRAME_LEN};
 use twocan_control::{MediaFrame, MediaKind, MediaMessage};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::assembly::{Assembler, Extended, Output, Packet};
 use super::peer::{Note, Shared};
-use super::{AUDIO_STREAM, VIDEO_STREAM, clock};
+use super::{clock, stream_of};
 
 /// What a stream has received; read by the peer's task.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +24,10 @@ pub(super) struct Reception {
     pub(super) received: u64,
     /// Jitter (RFC 3550, 6.4.1), milliseconds.
     pub(super) jitter_ms: f64,
+    /// Bytes of encoded media that came.
+    pub(super) bytes: u64,
+    /// Whole frames that were handed on or could have been.
+    pub(super) frames: u64,
 }
 
 /// Statistics of one stream as packets come in.
@@ -35,6 +38,8 @@ struct Meter {
     /// Packets expected in what came before a restart of the numbers.
     before: u64,
     received: u64,
+    bytes: u64,
+    frames: u64,
     transit: Option<f64>,
     jitter: f64,
 }
@@ -61,16 +66,18 @@ impl Meter {
             expected: self.before + (self.highest - first.min(self.highest) + 1),
             received: self.received,
             jitter_ms: self.jitter / f64::from(rate) * 1e3,
+            bytes: self.bytes,
+            frames: self.frames,
         }
     }
 }
 
 /// Reads one track until it ends.
-pub(super) async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
-    match track.kind().await {
-        RtpCodecKind::Audio => read_audio(shared, track).await,
-        RtpCodecKind::Video => read_video(shared, track).await,
-        _ => {}
+pub(super) async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: MediaKind) {
+    if kind.is_picture() {
+        read_video(shared, track, kind).await;
+    } else {
+        read_audio(shared, track, kind).await;
     }
 }
 
@@ -88,31 +95,33 @@ impl Beginning {
     }
 }
 
-async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
+async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: MediaKind) {
     let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
     let mut source = None;
     while let Some(event) = track.poll().await {
         let TrackRemoteEvent::OnRtpPacket(packet) = event else { continue };
         let arrived_ns = clock::now_ns();
-        shared.arrived(MediaKind::Audio);
+        shared.arrived(kind);
         let header = &packet.header;
         let (mut number, mut far) = extended.number(header.sequence_number);
         far |= source.replace(header.ssrc).is_some_and(|before| before != header.ssrc);
         if far {
             number = extended.restart(header.sequence_number);
         }
-        shared.received(MediaKind::Audio, meter.packet(number, far, arrived_ns, header.timestamp, 48_000));
+        meter.bytes += packet.payload.len() as u64;
+        meter.frames += u64::from(!packet.payload.is_empty());
+        shared.received(kind, meter.packet(number, far, arrived_ns, header.timestamp, kind.clock_rate()));
         if packet.payload.is_empty() || packet.payload.len() > MAX_FRAME_LEN - HEADER_LEN {
             continue;
         }
         let Some(begins) = beginning.look(&shared) else { continue };
         shared.deliver(MediaMessage::Frame(MediaFrame {
-            kind: MediaKind::Audio,
+            kind,
             key: false,
             gap: false,
             restart: begins || far,
             layer: 0,
-            stream: AUDIO_STREAM,
+            stream: stream_of(kind),
             sequence: number as u32,
             timestamp: header.timestamp,
             time_ns: arrived_ns,
@@ -121,7 +130,7 @@ async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
     }
 }
 
-async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
+async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: MediaKind) {
     let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
     let mut assembler = Assembler::new();
     let mut source = None;
@@ -144,7 +153,7 @@ async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
                     None => break,
                 };
                 let arrived_ns = clock::now_ns();
-                shared.arrived(MediaKind::Video);
+                shared.arrived(kind);
                 let header = &packet.header;
                 let (mut number, mut far) = extended.number(header.sequence_number);
                 far |= source.replace(header.ssrc).is_some_and(|before| before != header.ssrc);
@@ -153,7 +162,8 @@ async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
                     assembler.reset();
                     restarted = true;
                 }
-                shared.received(MediaKind::Video, meter.packet(number, far, arrived_ns, header.timestamp, 90_000));
+                meter.bytes += packet.payload.len() as u64;
+                shared.received(kind, meter.packet(number, far, arrived_ns, header.timestamp, kind.clock_rate()));
                 assembler.set_round_trip(shared.round_trip().unwrap_or(Duration::from_millis(50)));
                 let packet = Packet {
                     timestamp: header.timestamp,
@@ -165,11 +175,12 @@ async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
             }
             () = timer => assembler.handle_timeout(Instant::now()),
         };
-        hand_on(&shared, output, &mut beginning, &mut restarted);
+        meter.frames += output.frames.len() as u64;
+        hand_on(&shared, kind, output, &mut beginning, &mut restarted);
     }
 }
 
-fn hand_on(shared: &Shared, output: Output, beginning: &mut Beginning, restarted: &mut bool) {
+fn hand_on(shared: &Shared, kind: MediaKind, output: Output, beginning: &mut Beginning, restarted: &mut bool) {
     let mut want_key = output.want_key;
     for frame in output.frames {
         let Some(begins) = beginning.look(shared) else {
@@ -179,12 +190,12 @@ fn hand_on(shared: &Shared, output: Output, beginning: &mut Beginning, restarted
         // A decoder that begins needs a whole picture first.
         want_key |= begins && !frame.key;
         shared.deliver(MediaMessage::Frame(MediaFrame {
-            kind: MediaKind::Video,
+            kind,
             key: frame.key,
             gap: frame.gap,
             restart: begins || std::mem::take(restarted),
             layer: frame.layer,
-            stream: VIDEO_STREAM,
+            stream: stream_of(kind),
             sequence: frame.sequence as u32,
             timestamp: frame.timestamp,
             time_ns: frame.arrived_ns,
@@ -192,7 +203,7 @@ fn hand_on(shared: &Shared, output: Output, beginning: &mut Beginning, restarted
         }));
     }
     if want_key {
-        shared.note(Note::NeedKeyFrame);
+        shared.note(Note::NeedKeyFrame(kind));
     }
 }
 

@@ -17,7 +17,7 @@ use webrtc::media_stream::track_local::TrackLocal;
 
 use super::peer::{Note, Shared};
 use super::session::OutTrack;
-use super::{clock, h264};
+use super::{clock, h264, place_of};
 
 /// Largest audio packet: what fits unfragmented. Opus needs a tenth.
 const MAX_AUDIO: usize = h264::MAX_PAYLOAD;
@@ -42,7 +42,7 @@ pub(super) enum Input {
     /// Nobody has the seat.
     NoSeat,
     /// Where RTP goes.
-    Wire { audio: Option<OutTrack>, video: Option<OutTrack> },
+    Wire([Option<OutTrack>; 4]),
 }
 
 /// One stream of ours.
@@ -149,9 +149,10 @@ pub(super) fn ntp_us(ntp: u64) -> u64 {
 
 struct Outbound {
     shared: Arc<Shared>,
-    audio: Option<Line>,
-    video: Option<Line>,
-    waiting: VecDeque<rtc::rtp::Packet>,
+    /// By [`place_of`].
+    lines: [Option<Line>; 4],
+    /// Packets of pictures.
+    waiting: VecDeque<(MediaKind, rtc::rtp::Packet)>,
     /// How many packets go at once.
     burst: usize,
     next_burst: tokio::time::Instant,
@@ -161,8 +162,7 @@ struct Outbound {
 pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) {
     let mut out = Outbound {
         shared,
-        audio: None,
-        video: None,
+        lines: Default::default(),
         waiting: VecDeque::new(),
         burst: BURST,
         next_burst: tokio::time::Instant::now(),
@@ -176,7 +176,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) 
                     out.begin_anew();
                 }
                 Some(Input::NoSeat) => seat = None,
-                Some(Input::Wire { audio, video }) => out.wire(audio, video),
+                Some(Input::Wire(tracks)) => out.wire(tracks),
                 None => break,
             },
             message = next(&mut seat) => match message {
@@ -202,12 +202,12 @@ async fn next(seat: &mut Option<(u64, mpsc::Receiver<MediaMessage>)>) -> Result<
 
 impl Outbound {
     fn begin_anew(&mut self) {
-        for line in [&mut self.audio, &mut self.video].into_iter().flatten() {
+        for line in self.lines.iter_mut().flatten() {
             line.offset = None;
         }
     }
 
-    fn wire(&mut self, audio: Option<OutTrack>, video: Option<OutTrack>) {
+    fn wire(&mut self, tracks: [Option<OutTrack>; 4]) {
         let now = Instant::now();
         self.waiting.clear();
         // Tracks stay the same in a renegotiation; numbers must go on then, or the friend takes it for a replay.
@@ -218,8 +218,9 @@ impl Outbound {
                 _ => Some(Line::new(out, rate, now)),
             }
         };
-        self.audio = keep(self.audio.take(), audio, 48_000);
-        self.video = keep(self.video.take(), video, 90_000);
+        for ((line, out), kind) in self.lines.iter_mut().zip(tracks).zip(MediaKind::ALL) {
+            *line = keep(line.take(), out, kind.clock_rate());
+        }
     }
 
     async fn frame(&mut self, frame: MediaFrame) {
@@ -227,27 +228,29 @@ impl Outbound {
             return;
         }
         let now = Instant::now();
-        match frame.kind {
-            MediaKind::Audio => {
-                let Some(line) = self.audio.as_mut().filter(|_| frame.payload.len() <= MAX_AUDIO) else { return };
+        let (kind, bytes) = (frame.kind, frame.payload.len());
+        match kind {
+            MediaKind::Audio | MediaKind::Sound => {
+                let line = self.lines[place_of(kind)].as_mut().filter(|_| bytes <= MAX_AUDIO);
+                let Some(line) = line else { return };
                 let begins = line.offset.is_none() || frame.restart;
                 let timestamp = line.timestamp(now, &frame);
                 let packet = line.packet(timestamp, begins, frame.payload);
                 let _ = line.out.track.write_rtp(packet).await;
             }
-            MediaKind::Video => {
-                let Some(line) = self.video.as_mut() else { return };
+            MediaKind::Video | MediaKind::Screen => {
+                let Some(line) = self.lines[place_of(kind)].as_mut() else { return };
                 let payloads = h264::packetize(&frame.payload);
                 if payloads.len() + self.waiting.len() > MAX_WAITING {
                     // The picture is lost to the friend, who must not wait for a repair: ask the encoder at once.
-                    self.shared.note(Note::KeyFrameLost);
+                    self.shared.note(Note::KeyFrameLost(kind));
                     return;
                 }
                 let timestamp = line.timestamp(now, &frame);
                 let last = payloads.len().saturating_sub(1);
                 for (number, payload) in payloads.into_iter().enumerate() {
                     let packet = line.packet(timestamp, number == last, payload);
-                    self.waiting.push_back(packet);
+                    self.waiting.push_back((kind, packet));
                 }
                 self.burst = BURST.max(self.waiting.len().div_ceil(MAX_BURSTS));
                 if self.next_burst <= tokio::time::Instant::now() {
@@ -255,22 +258,21 @@ impl Outbound {
                 }
             }
         }
+        self.shared.emitted(kind, bytes);
         self.reports(now).await;
     }
 
     async fn burst(&mut self) {
-        let Some(line) = &self.video else {
-            self.waiting.clear();
-            return;
-        };
-        for packet in self.waiting.drain(..self.burst.min(self.waiting.len())) {
-            let _ = line.out.track.write_rtp(packet).await;
+        for (kind, packet) in self.waiting.drain(..self.burst.min(self.waiting.len())) {
+            if let Some(line) = &self.lines[place_of(kind)] {
+                let _ = line.out.track.write_rtp(packet).await;
+            }
         }
         self.next_burst = tokio::time::Instant::now() + PAUSE;
     }
 
     async fn reports(&mut self, now: Instant) {
-        for line in [&mut self.audio, &mut self.video].into_iter().flatten() {
+        for line in self.lines.iter_mut().flatten() {
             if let Some(report) = line.report(now) {
                 let _ = line.out.track.write_rtcp(vec![Box::new(report)]).await;
             }
@@ -279,7 +281,14 @@ impl Outbound {
 
     fn control(&self, control: MediaControl) {
         match control {
-            MediaControl::NeedKeyFrame { stream: super::VIDEO_STREAM } => self.shared.note(Note::NeedKeyFrame),
+            MediaControl::NeedKeyFrame { stream: super::VIDEO_STREAM } => {
+                self.shared.note(Note::NeedKeyFrame(MediaKind::Video));
+            }
+            MediaControl::NeedKeyFrame { stream: super::SCREEN_STREAM } => {
+                self.shared.note(Note::NeedKeyFrame(MediaKind::Screen));
+            }
+            MediaControl::Shown(shown) => self.shared.note(Note::Shown(shown)),
+            MediaControl::Made(made) => self.shared.note(Note::Made(made)),
             MediaControl::Playout { concealed, delay_ms } => {
                 self.shared.note(Note::Playout { concealed, delay_ms });
             }

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use twocan_control::friend::LinkPath;
-use twocan_control::{MediaKind, MediaMessage, Quality};
+use twocan_control::{Made, MediaKind, MediaMessage, Quality, Shown};
 
 use super::engine::Inner;
 use super::inbound::Reception;
 use super::seat::{SeatEnd, SeatSink, SeatStats};
-use super::{Description, DescriptionError};
+use super::{Description, DescriptionError, place_of};
 use crate::relay::{Access, Owner};
 
 /// Commands waiting for a peer. It answers them in microseconds; a full queue means a peer that hangs.
@@ -64,6 +64,8 @@ pub struct Flow {
     pub audio: bool,
     /// Our video may go out.
     pub video: bool,
+    /// Our shared screen and its sound may go out.
+    pub screen: bool,
     /// What the friend sends is handed on (false before the answer and while the call is held).
     pub receive: bool,
 }
@@ -191,7 +193,7 @@ pub enum PeerEvent {
         delay_ms: f64,
     },
     /// Numbers, about once a second.
-    Stats(Quality),
+    Stats(Box<Quality>),
     /// The connection is over; only `Close`, or an offer of kind [`OfferKind::Rebuild`], makes sense now.
     Failed(Failure),
     /// Everything is freed.
@@ -250,14 +252,26 @@ impl Peer {
 #[derive(Debug)]
 pub(super) enum Note {
     FirstMedia,
-    NeedKeyFrame,
-    /// A picture of ours could not be sent.
-    KeyFrameLost,
+    /// A decoder of the friend's pictures of this kind begins, or lost its thread.
+    NeedKeyFrame(MediaKind),
+    /// A picture of ours, of this kind, could not be sent.
+    KeyFrameLost(MediaKind),
     Playout {
         concealed: f64,
         delay_ms: f64,
     },
+    Shown(Shown),
+    Made(Made),
     SeatGone(u64),
+}
+
+/// What went out of one stream of ours.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Emission {
+    /// Frames.
+    pub(super) frames: u64,
+    /// Bytes of encoded media.
+    pub(super) bytes: u64,
 }
 
 /// What the tasks of one peer share.
@@ -270,8 +284,9 @@ pub(super) struct Shared {
     epoch: AtomicU64,
     media_seen: AtomicBool,
     seat: Mutex<Option<SeatSink>>,
-    audio: Mutex<Reception>,
-    video: Mutex<Reception>,
+    /// What came and went, by [`place_of`].
+    receptions: Mutex<[Reception; 4]>,
+    emissions: Mutex<[Emission; 4]>,
     round_trip_us: AtomicU64,
     notes: mpsc::Sender<Note>,
 }
@@ -288,8 +303,8 @@ impl Shared {
             epoch: AtomicU64::new(0),
             media_seen: AtomicBool::new(false),
             seat: Mutex::default(),
-            audio: Mutex::default(),
-            video: Mutex::default(),
+            receptions: Mutex::default(),
+            emissions: Mutex::default(),
             round_trip_us: AtomicU64::new(0),
             notes,
         }
@@ -302,6 +317,7 @@ impl Shared {
             && match kind {
                 MediaKind::Audio => flow.audio,
                 MediaKind::Video => flow.video,
+                MediaKind::Screen | MediaKind::Sound => flow.screen,
             }
     }
 
@@ -313,9 +329,9 @@ impl Shared {
 
     /// Hands a message to the client, if there is one.
     pub(super) fn deliver(&self, message: MediaMessage) {
-        let need_key = lock(&self.seat).as_ref().is_some_and(|seat| seat.push(Instant::now(), message));
-        if need_key {
-            self.note(Note::NeedKeyFrame);
+        let need_key = lock(&self.seat).as_ref().map(|seat| seat.push(Instant::now(), message)).unwrap_or_default();
+        for kind in need_key.into_iter().flatten() {
+            self.note(Note::NeedKeyFrame(kind));
         }
     }
 
@@ -329,14 +345,22 @@ impl Shared {
 
     /// Statistics of a stream.
     pub(super) fn received(&self, kind: MediaKind, reception: Reception) {
-        *lock(match kind {
-            MediaKind::Audio => &self.audio,
-            MediaKind::Video => &self.video,
-        }) = reception;
+        lock(&self.receptions)[place_of(kind)] = reception;
     }
 
-    fn receptions(&self) -> (Reception, Reception) {
-        (*lock(&self.audio), *lock(&self.video))
+    /// A frame of ours went out.
+    pub(super) fn emitted(&self, kind: MediaKind, bytes: usize) {
+        let emission = &mut lock(&self.emissions)[place_of(kind)];
+        emission.frames += 1;
+        emission.bytes += bytes as u64;
+    }
+
+    fn receptions(&self) -> [Reception; 4] {
+        *lock(&self.receptions)
+    }
+
+    fn emissions(&self) -> [Emission; 4] {
+        *lock(&self.emissions)
     }
 
     /// Round trip of the path, once measured.

@@ -1,8 +1,13 @@
 //! The few lines of a session description that we read ourselves, and the bounds a foreign one must keep.
 //!
-//! webrtc parses the rest. What reaches it from a friend has been cut to size here: bounded length, one audio and at
-//! most one video section, exactly one certificate fingerprint, and no candidates (those come on their own and are
-//! examined one by one, see [`super::candidate`]).
+//! webrtc parses the rest. What reaches it from a friend has been cut to size here: bounded length, the sections of a
+//! call and no others, exactly one certificate fingerprint, and no candidates (those come on their own and are examined
+//! one by one, see [`super::candidate`]).
+//!
+//! The first two sections (voice, camera) travel as a whole description, the others (screen, its sound) beside it: see
+//! [`parted`] and [`joined`].
+
+use twocan_control::MediaKind;
 
 use super::{DescriptionError, Fingerprint, MAX_SDP_LEN};
 
@@ -10,6 +15,10 @@ use super::{DescriptionError, Fingerprint, MAX_SDP_LEN};
 const MAX_LINE: usize = 1024;
 /// Most lines taken.
 const MAX_LINES: usize = 512;
+/// Sections that travel in the description itself.
+const FIRST_SECTIONS: usize = 2;
+/// The sections of a call, in their order.
+const SECTIONS: [MediaKind; 4] = MediaKind::ALL;
 
 /// Lines of a description, without their line ends.
 fn lines(sdp: &str) -> impl Iterator<Item = &str> {
@@ -107,6 +116,112 @@ pub(super) fn again(sdp: &str, version: u64, part: Option<DtlsPart>) -> String {
     out
 }
 
+/// The word of an `m=` line.
+fn media_of(kind: MediaKind) -> &'static str {
+    if kind.is_picture() { "video" } else { "audio" }
+}
+
+/// The value of `a=mid` in each section, in their order.
+fn mids(sdp: &str) -> Vec<&str> {
+    lines(sdp).filter_map(|line| line.strip_prefix("a=mid:")).collect()
+}
+
+/// The description with its `a=group:BUNDLE` naming these sections.
+fn bundled(sdp: &str, mids: &[&str]) -> String {
+    let mut out = String::with_capacity(sdp.len() + 16);
+    for line in lines(sdp) {
+        if line.starts_with("a=group:BUNDLE") {
+            out.push_str("a=group:BUNDLE ");
+            out.push_str(&mids.join(" "));
+        } else {
+            out.push_str(line);
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// Parts our description into what every node takes (voice and camera, a whole description) and the further sections,
+/// which a node of an older version does not know.
+pub(super) fn parted(sdp: &str) -> (String, String) {
+    let (mut first, mut more, mut section) = (String::with_capacity(sdp.len()), String::new(), 0);
+    for line in lines(sdp) {
+        section += usize::from(line.starts_with("m="));
+        let to = if section > FIRST_SECTIONS { &mut more } else { &mut first };
+        to.push_str(line);
+        to.push_str("\r\n");
+    }
+    let bundled = bundled(&first, &mids(&first));
+    (bundled, more)
+}
+
+/// A friend's two parts as one description.
+pub(super) fn joined(sdp: &str, more: &str) -> String {
+    if more.is_empty() || sdp.len() + more.len() > MAX_SDP_LEN {
+        // What is too long is refused by `examined`, in these words or without the further sections.
+        return sdp.to_owned();
+    }
+    let mut whole = sdp.trim_end_matches(['\r', '\n']).to_owned();
+    whole.push_str("\r\n");
+    whole.push_str(more);
+    let rejected = rejected(&whole);
+    let mids = mids(&whole);
+    let bundle: Vec<&str> = mids.iter().copied().filter(|mid| !rejected.contains(mid)).collect();
+    bundled(&whole, &bundle)
+}
+
+/// The sections that are turned down (port 0), by their `a=mid`.
+fn rejected(sdp: &str) -> Vec<&str> {
+    let (mut port, mut out) = (false, Vec::new());
+    for line in lines(sdp) {
+        if let Some(section) = line.strip_prefix("m=") {
+            port = section.split(' ').nth(1) == Some("0");
+        } else if let Some(mid) = line.strip_prefix("a=mid:").filter(|_| port) {
+            out.push(mid);
+        }
+    }
+    out
+}
+
+/// An answer with a section for each of the offer's, as RFC 3264 asks: those that the friend's node does not know are
+/// turned down.
+pub(super) fn completed(answer: &str, offer: &str) -> String {
+    let known = lines(answer).filter(|line| line.starts_with("m=")).count();
+    let offered: Vec<&str> = lines(offer).filter(|line| line.starts_with("m=")).collect();
+    let mids = mids(offer);
+    let mut out = answer.trim_end_matches(['\r', '\n']).to_owned();
+    out.push_str("\r\n");
+    for (line, mid) in offered.iter().zip(&mids).skip(known) {
+        let mut words = line.split(' ');
+        let (media, rest) = (words.next().unwrap_or_default(), words.skip(1).collect::<Vec<_>>().join(" "));
+        out.push_str(&format!("{media} 0 {rest}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:{mid}\r\n"));
+    }
+    out
+}
+
+/// What each synchronisation source of a description belongs to, by the section that names it.
+pub(super) fn sources(sdp: &str) -> Vec<(u32, MediaKind)> {
+    let (mut section, mut out) = (0, Vec::new());
+    for line in lines(sdp) {
+        section += usize::from(line.starts_with("m="));
+        let kind = section.checked_sub(1).and_then(|at| SECTIONS.get(at));
+        let ssrc = line.strip_prefix("a=ssrc:").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        if let (Some(kind), Some(ssrc)) = (kind, ssrc)
+            && out.len() < MAX_LINES
+            && !out.iter().any(|(known, _)| *known == ssrc)
+        {
+            out.push((ssrc, *kind));
+        }
+    }
+    out
+}
+
+/// Whether a description's section of this kind is there and not turned down.
+pub(super) fn takes(sdp: &str, kind: MediaKind) -> bool {
+    let section = lines(sdp).filter_map(|line| line.strip_prefix("m=")).nth(super::place_of(kind));
+    section.is_some_and(|section| section.split(' ').nth(1) != Some("0"))
+}
+
 /// Checks a friend's description and gives it as webrtc may see it.
 pub(super) fn examined(sdp: &str) -> Result<String, DescriptionError> {
     if sdp.len() > MAX_SDP_LEN {
@@ -115,20 +230,19 @@ pub(super) fn examined(sdp: &str) -> Result<String, DescriptionError> {
     if !sdp.is_ascii() || sdp.bytes().any(|b| b.is_ascii_control() && b != b'\r' && b != b'\n') {
         return Err(DescriptionError::Text);
     }
-    let (mut audio, mut video, mut other) = (0, 0, 0);
+    let mut sections = SECTIONS.into_iter();
     for (number, line) in lines(sdp).enumerate() {
         if number >= MAX_LINES || line.len() > MAX_LINE {
             return Err(DescriptionError::TooLong);
         }
         if let Some(section) = line.strip_prefix("m=") {
-            match section.split(' ').next() {
-                Some("audio") => audio += 1,
-                Some("video") => video += 1,
-                _ => other += 1,
+            let kind = sections.next().ok_or(DescriptionError::Sections)?;
+            if section.split(' ').next() != Some(media_of(kind)) {
+                return Err(DescriptionError::Sections);
             }
         }
     }
-    if audio != 1 || video > 1 || other > 0 {
+    if sections.len() == SECTIONS.len() {
         return Err(DescriptionError::Sections);
     }
     fingerprint(sdp)?;
@@ -172,12 +286,54 @@ mod tests {
         let data = format!("{}m=application 9 X webrtc-datachannel\r\n", sample());
         assert_eq!(examined(&data), Err(DescriptionError::Sections));
         let second = format!("{}m=audio 9 X 111\r\n", sample());
-        assert_eq!(examined(&second), Err(DescriptionError::Sections));
+        assert_eq!(examined(&second), Err(DescriptionError::Sections), "the third section is a screen");
+        let fifth = format!("{}m=video 9 X 1\r\nm=audio 9 X 1\r\nm=video 9 X 1\r\n", sample());
+        assert_eq!(examined(&fifth), Err(DescriptionError::Sections));
+        assert_eq!(examined(&format!("v=0\r\na=fingerprint:sha-256 {PRINT}\r\n")), Err(DescriptionError::Sections));
         let two_prints = format!("{}a=fingerprint:sha-256 {}\r\n", sample(), PRINT.replace("00", "01"));
         assert_eq!(examined(&two_prints), Err(DescriptionError::Fingerprint));
         assert_eq!(examined(&sample().replace("sha-256", "sha-1")), Err(DescriptionError::Fingerprint));
         assert_eq!(examined("m=audio 9 X 1\r\n"), Err(DescriptionError::Fingerprint));
         assert_eq!(examined(&format!("{}{}", sample(), "a=x\r\n".repeat(10_000))), Err(DescriptionError::TooLong));
         assert_eq!(examined(&format!("{}a=\u{e9}\r\n", sample())), Err(DescriptionError::Text));
+    }
+
+    const WHOLE: &str = "v=0\r\na=group:BUNDLE 0 1 2 3\r\nm=audio 9 X 111\r\na=mid:0\r\na=ssrc:10 cname:a\r\n\
+                         m=video 9 X 102\r\na=mid:1\r\na=ssrc:11 cname:a\r\na=ssrc:11 msid:b c\r\n\
+                         m=video 9 X 102\r\na=mid:2\r\na=ssrc:12 cname:a\r\nm=audio 9 X 111\r\na=mid:3\r\na=ssrc:13 x\r\n";
+
+    #[test]
+    fn a_description_is_parted_into_one_that_older_nodes_take_and_the_rest_and_joined_again() {
+        let (first, more) = parted(WHOLE);
+        assert_eq!(first.matches("m=").count(), 2);
+        assert!(first.contains("a=group:BUNDLE 0 1\r\n"), "{first}");
+        assert!(more.starts_with("m=video 9 X 102\r\na=mid:2\r\n"), "{more}");
+        assert_eq!(joined(&first, &more), WHOLE);
+        assert_eq!(joined(&first, ""), first);
+        assert_eq!(parted(&first), (first.clone(), String::new()));
+        let turned_down = more.replace("video 9", "video 0");
+        assert!(joined(&first, &turned_down).contains("a=group:BUNDLE 0 1 3\r\n"));
+        assert_eq!(joined(&first, &"x".repeat(MAX_SDP_LEN)), first);
+    }
+
+    #[test]
+    fn sections_that_an_older_node_left_out_of_its_answer_are_turned_down() {
+        let (answer, _) = parted(WHOLE);
+        let whole = completed(&answer, WHOLE);
+        assert_eq!(whole.matches("m=").count(), 4);
+        assert!(whole.contains("m=video 0 X 102\r\n") && whole.contains("m=audio 0 X 111\r\n"), "{whole}");
+        assert_eq!(MediaKind::ALL.map(|kind| takes(&whole, kind)), [true, true, false, false]);
+        assert_eq!(MediaKind::ALL.map(|kind| takes(&answer, kind)), [true, true, false, false]);
+        assert_eq!(completed(WHOLE, WHOLE), WHOLE);
+        assert_eq!(completed(WHOLE, &answer), WHOLE);
+    }
+
+    #[test]
+    fn sources_belong_to_the_section_that_names_them() {
+        let expected =
+            [(10, MediaKind::Audio), (11, MediaKind::Video), (12, MediaKind::Screen), (13, MediaKind::Sound)];
+        assert_eq!(sources(WHOLE), expected);
+        let stolen = format!("{WHOLE}a=ssrc:10 again\r\n");
+        assert_eq!(sources(&stolen), expected, "the first word counts");
     }
 }

@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use twocan_control::{MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage};
 
+use super::place_of;
+
+/// Kinds of pictures of which a key frame is needed: camera, shared screen.
+pub(super) type NeedKey = [Option<MediaKind>; 2];
+
 /// Frames waiting for a client: about a second of audio and video.
 const MAX_FRAMES: usize = 96;
 /// Bytes waiting for a client: two of the largest frames.
@@ -67,8 +72,8 @@ struct Queue {
     items: VecDeque<MediaMessage>,
     frames: usize,
     bytes: usize,
-    /// Video is dropped until a key frame comes.
-    await_key: bool,
+    /// Pictures of these kinds are dropped until a key frame comes.
+    await_key: [bool; 4],
     audio_dropped: u64,
     video_dropped: u64,
     /// Since when the client has taken nothing although something waits.
@@ -89,15 +94,16 @@ impl Drop for SeatSink {
 }
 
 impl SeatSink {
-    /// Puts a message in line; never waits. Returns true if a key frame is needed because video was dropped.
-    pub(super) fn push(&self, now: Instant, message: MediaMessage) -> bool {
+    /// Puts a message in line; never waits. Returns the kinds of which a key frame is needed, because pictures were
+    /// dropped.
+    pub(super) fn push(&self, now: Instant, message: MediaMessage) -> NeedKey {
         let need_key = {
             let mut queue = self.0.lock();
             queue.waiting_since.get_or_insert(now);
             match message {
                 MediaMessage::Control(control) => {
                     queue.control(control);
-                    false
+                    NeedKey::default()
                 }
                 MediaMessage::Frame(frame) => queue.frame(frame),
             }
@@ -131,41 +137,61 @@ impl Queue {
     fn control(&mut self, control: MediaControl) {
         let same = |other: &MediaControl| match (&control, other) {
             (MediaControl::Clock { stream: a, .. }, MediaControl::Clock { stream: b, .. }) => a == b,
+            (MediaControl::KeyFrameRequest { kind: a }, MediaControl::KeyFrameRequest { kind: b }) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         };
         self.items.retain(|item| !matches!(item, MediaMessage::Control(other) if same(other)));
         self.items.push_back(MediaMessage::Control(control));
     }
 
-    fn frame(&mut self, mut frame: MediaFrame) -> bool {
-        let mut need_key = false;
-        if frame.kind == MediaKind::Video && self.await_key {
+    fn frame(&mut self, mut frame: MediaFrame) -> NeedKey {
+        let mut need_key = NeedKey::default();
+        if std::mem::take(&mut self.await_key[place_of(frame.kind)]) {
             if !frame.key {
+                self.await_key[place_of(frame.kind)] = true;
                 self.video_dropped += 1;
-                return false;
+                return need_key;
             }
-            self.await_key = false;
             frame.gap = true;
         }
         self.frames += 1;
         self.bytes += frame.payload.len();
         self.items.push_back(MediaMessage::Frame(frame));
         while self.frames > MAX_FRAMES || self.bytes > MAX_BYTES {
-            need_key |= self.drop_oldest();
+            if let Some(kind) = self.drop_oldest() {
+                need_key[usize::from(kind == MediaKind::Screen)] = Some(kind);
+            }
         }
         need_key
     }
 
-    /// Drops the oldest video up to the next key frame, else the oldest audio frame. True: no key frame is in line.
-    fn drop_oldest(&mut self) -> bool {
-        let Self { items, frames, bytes, audio_dropped, video_dropped, await_key, .. } = self;
+    /// Drops the oldest pictures of the camera up to its next key frame, else those of the shared screen, else the oldest
+    /// frame of sound. The kind of which no key frame is in line, if it is so.
+    fn drop_oldest(&mut self) -> Option<MediaKind> {
+        let dropped = self.drop_pictures(MediaKind::Video).or_else(|| self.drop_pictures(MediaKind::Screen));
+        if let Some(need_key) = dropped {
+            return need_key;
+        }
+        let oldest = self.items.iter().position(|item| matches!(item, MediaMessage::Frame(_)));
+        if let Some(MediaMessage::Frame(frame)) = oldest.and_then(|at| self.items.remove(at)) {
+            self.frames -= 1;
+            self.bytes -= frame.payload.len();
+            self.audio_dropped += 1;
+        }
+        None
+    }
+
+    /// Drops pictures of this kind up to the next key frame. `None` if there were none; else the kind if no key frame is
+    /// in line.
+    fn drop_pictures(&mut self, kind: MediaKind) -> Option<Option<MediaKind>> {
+        let Self { items, frames, bytes, video_dropped, await_key, .. } = self;
         let mut forget = |frame: &MediaFrame| {
             *frames -= 1;
             *bytes -= frame.payload.len();
         };
         let (mut dropped, mut found_key) = (0, false);
         items.retain_mut(|item| match item {
-            MediaMessage::Frame(frame) if frame.kind == MediaKind::Video && !found_key => {
+            MediaMessage::Frame(frame) if frame.kind == kind && !found_key => {
                 if dropped > 0 && frame.key {
                     found_key = true;
                     frame.gap = true;
@@ -177,17 +203,12 @@ impl Queue {
             }
             _ => true,
         });
-        if dropped > 0 {
-            *video_dropped += dropped;
-            *await_key = !found_key;
-            return !found_key;
+        if dropped == 0 {
+            return None;
         }
-        let oldest = items.iter().position(|item| matches!(item, MediaMessage::Frame(_)));
-        if let Some(MediaMessage::Frame(frame)) = oldest.and_then(|at| items.remove(at)) {
-            forget(&frame);
-            *audio_dropped += 1;
-        }
-        false
+        *video_dropped += dropped;
+        await_key[place_of(kind)] = !found_key;
+        Some((!found_key).then_some(kind))
     }
 
     fn pop(&mut self) -> Option<MediaMessage> {
@@ -265,7 +286,7 @@ mod tests {
 
     fn push(queue: &mut Queue, message: MediaMessage) -> bool {
         match message {
-            MediaMessage::Frame(frame) => queue.frame(frame),
+            MediaMessage::Frame(frame) => queue.frame(frame) != NeedKey::default(),
             MediaMessage::Control(control) => {
                 queue.control(control);
                 false
@@ -303,6 +324,26 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_gives_way_after_the_camera_and_by_itself() {
+        let mut queue = Queue::default();
+        for n in 0..60 {
+            push(&mut queue, frame(MediaKind::Screen, n == 0, n, 100));
+        }
+        for n in 0..36 {
+            push(&mut queue, frame(MediaKind::Video, n == 0, n, 100));
+        }
+        assert!(push(&mut queue, frame(MediaKind::Audio, false, 0, 100)), "the camera goes first");
+        assert!(frames(&queue).iter().all(|(kind, ..)| *kind != MediaKind::Video));
+        push(&mut queue, frame(MediaKind::Screen, false, 60, 100));
+        assert_eq!(frames(&queue).len(), 62, "the screen goes on meanwhile");
+        for n in 0..40 {
+            push(&mut queue, frame(MediaKind::Sound, false, n, 100));
+        }
+        assert!(frames(&queue).iter().all(|(kind, ..)| !kind.is_picture()));
+        assert_eq!((queue.video_dropped, queue.audio_dropped), (97, 0));
+    }
+
+    #[test]
     fn audio_is_dropped_last_and_oldest_first() {
         let mut queue = Queue::default();
         push(&mut queue, frame(MediaKind::Video, true, 0, 100));
@@ -328,13 +369,15 @@ mod tests {
         let mut queue = Queue::default();
         for n in 0..1000 {
             queue.control(MediaControl::Clock { stream: n % 2, timestamp: u32::from(n), sender_us: 0 });
-            queue.control(MediaControl::KeyFrameRequest);
-            queue.control(MediaControl::Flow { audio: true, video: n % 2 == 0 });
+            queue.control(MediaControl::KeyFrameRequest { kind: MediaKind::Video });
+            queue.control(MediaControl::KeyFrameRequest { kind: MediaKind::Screen });
+            queue.control(MediaControl::Flow { audio: true, video: n % 2 == 0, screen: false });
             push(&mut queue, frame(MediaKind::Audio, false, u32::from(n), 10));
         }
         let controls: Vec<_> = queue.items.iter().filter(|i| matches!(i, MediaMessage::Control(_))).collect();
-        assert_eq!(controls.len(), 4);
-        assert!(controls.contains(&&MediaMessage::Control(MediaControl::Flow { audio: true, video: false })));
+        assert_eq!(controls.len(), 5);
+        let flow = MediaControl::Flow { audio: true, video: false, screen: false };
+        assert!(controls.contains(&&MediaMessage::Control(flow)));
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use twocan_control::MediaKind;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -39,12 +40,12 @@ use super::ice::{Chosen, Credentials};
 use super::mux::Port;
 use super::runtime::CallRuntime;
 use super::tap::{Meters, Tap};
-use super::{Fingerprint, sdp};
+use super::{Fingerprint, place_of, sdp};
 
 /// Payload types that we offer (dynamic, RFC 3551); an answer may have the offerer's instead.
 const OPUS: u8 = 111;
 const H264: u8 = 102;
-/// Happenings held for the peer's task: states, candidates, two tracks. A call has a few dozen in all.
+/// Happenings held for the peer's task: states, candidates, four tracks. A call has a few dozen in all.
 const HAPPENINGS: usize = 128;
 /// Between two looks of webrtc's agent whether its stand-in answers: a tick costs microseconds and ends when there is a
 /// path.
@@ -165,7 +166,13 @@ fn chain(meters: &Arc<Meters>) -> Registry {
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(Duration::from_millis(500)).build())
 }
 
-fn track(kind: RtpCodecKind, name: &str, codec: RTCRtpCodec) -> (Arc<TrackLocalStaticRTP>, u32) {
+fn track(kind: MediaKind) -> (Arc<TrackLocalStaticRTP>, u32) {
+    let (name, kind, codec) = match kind {
+        MediaKind::Audio => ("audio", RtpCodecKind::Audio, opus()),
+        MediaKind::Video => ("video", RtpCodecKind::Video, h264()),
+        MediaKind::Screen => ("screen", RtpCodecKind::Video, h264()),
+        MediaKind::Sound => ("sound", RtpCodecKind::Audio, opus()),
+    };
     let ssrc: u32 = rand::random();
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
@@ -205,9 +212,14 @@ pub(super) struct Session {
     versions: u64,
     /// Our part in the DTLS handshake, once settled.
     setup: Option<sdp::DtlsPart>,
-    audio: (Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>),
-    video: (Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>),
+    /// Our streams, by [`place_of`].
+    streams: [OutStream; 4],
+    /// The friend's description (its sections count, and its sources), once there is one.
+    friend: String,
 }
+
+/// A track of ours with its source and the sender that it got.
+type OutStream = (Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>);
 
 impl Drop for Session {
     fn drop(&mut self) {
@@ -216,7 +228,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Builds a connection with both sections; nothing is sent yet.
+    /// Builds a connection with all sections; nothing is sent yet.
     pub(super) async fn new(engine: Arc<Inner>, config: SessionConfig) -> Result<Self, SessionError> {
         let certificate = engine.take_certificate()?;
         let own = engine.own_fingerprint(&certificate).ok_or(SessionError::Own)?;
@@ -250,18 +262,19 @@ impl Session {
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let mut lines = Vec::with_capacity(2);
-        for (kind, name, codec) in [(RtpCodecKind::Audio, "audio", opus()), (RtpCodecKind::Video, "video", h264())] {
-            let (track, ssrc) = track(kind, name, codec);
+        let mut streams = Vec::with_capacity(MediaKind::ALL.len());
+        for kind in MediaKind::ALL {
+            let (track, ssrc) = track(kind);
             match connection.add_track(track.clone() as Arc<dyn TrackLocal>).await {
-                Ok(sender) => lines.push((track, ssrc, sender)),
+                Ok(sender) => streams.push((track, ssrc, sender)),
                 Err(error) => {
                     let _ = connection.close().await;
                     return Err(error.into());
                 }
             }
         }
-        let (Some(video), Some(audio)) = (lines.pop(), lines.pop()) else { return Err(SessionError::Own) };
+        let streams = <[OutStream; 4]>::try_from(streams).map_err(|_| SessionError::Own)?;
+        meters.set_screen(streams[place_of(MediaKind::Screen)].1);
         let clock = tokio::spawn(Paths::run(Arc::downgrade(&paths)));
         Ok(Self {
             connection,
@@ -276,8 +289,8 @@ impl Session {
             said: None,
             versions: 0,
             setup: None,
-            audio,
-            video,
+            streams,
+            friend: String::new(),
         })
     }
 
@@ -295,6 +308,7 @@ impl Session {
     /// Takes a friend's (examined) first offer and makes the answer.
     pub(super) async fn answer(&mut self, offer: String) -> Result<String, SessionError> {
         let friend = credentials(&offer)?;
+        self.friend.clone_from(&offer);
         self.connection.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
         let answer = self.connection.create_answer(None).await?;
         let said = self.put_in_force(answer).await?;
@@ -306,7 +320,9 @@ impl Session {
     /// Takes a friend's (examined) first answer.
     pub(super) async fn accept(&mut self, answer: String) -> Result<(), SessionError> {
         let friend = credentials(&answer)?;
+        let answer = sdp::completed(&answer, self.said.as_deref().unwrap_or_default());
         self.setup = sdp::dtls_part(&answer).map(sdp::DtlsPart::other);
+        self.friend.clone_from(&answer);
         self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await?;
         self.meet(friend).await
     }
@@ -358,7 +374,7 @@ impl Session {
 
     /// The certificate that the friend presented; `None` until there is one.
     pub(super) async fn presented(&self) -> Option<Fingerprint> {
-        let transport = self.audio.2.transport().await.ok()??;
+        let transport = self.streams[0].2.transport().await.ok()??;
         let chain = transport.get_remote_certificates().await.ok()?;
         self.engine.fingerprint(chain.first()?)
     }
@@ -373,26 +389,39 @@ impl Session {
         self.paths.chosen()
     }
 
-    /// Where our audio goes out, once negotiated.
-    pub(super) async fn out_audio(&self) -> Option<OutTrack> {
-        out_track(&self.audio, MIME_TYPE_OPUS).await
+    /// Where a stream of ours goes out, if the friend takes it.
+    pub(super) async fn out(&self, kind: MediaKind) -> Option<OutTrack> {
+        if !sdp::takes(&self.friend, kind) {
+            return None;
+        }
+        let (track, ssrc, sender) = &self.streams[place_of(kind)];
+        let mime = if kind.is_picture() { MIME_TYPE_H264 } else { MIME_TYPE_OPUS };
+        let parameters = sender.get_parameters().await.ok()?;
+        let codecs = &parameters.rtp_parameters.codecs;
+        let codec = codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime))?;
+        Some(OutTrack { track: track.clone(), ssrc: *ssrc, payload_type: codec.payload_type })
     }
 
-    /// Where our video goes out, if the friend takes any.
-    pub(super) async fn out_video(&self) -> Option<OutTrack> {
-        out_track(&self.video, MIME_TYPE_H264).await
+    /// What a track of the friend is: by the section that names its source, else the first of its kind.
+    pub(super) fn kind_of(&self, ssrc: Option<u32>, video: bool) -> MediaKind {
+        let named = sdp::sources(&self.friend).into_iter().find(|(of, _)| Some(*of) == ssrc);
+        match named {
+            Some((_, kind)) if kind.is_picture() == video => kind,
+            _ if video => MediaKind::Video,
+            _ => MediaKind::Audio,
+        }
     }
 
     /// Sends a report without content: a sign of life that every receiver passes over (RFC 3550, 6.4.2).
     pub(super) async fn sign_of_life(&self) {
-        let report = ReceiverReport { ssrc: self.audio.1, ..Default::default() };
-        let _ = self.audio.0.write_rtcp(vec![Box::new(report)]).await;
+        let report = ReceiverReport { ssrc: self.streams[0].1, ..Default::default() };
+        let _ = self.streams[0].0.write_rtcp(vec![Box::new(report)]).await;
     }
 
     /// Asks the friend for a key frame.
     pub(super) async fn ask_key_frame(&self, video: &Arc<dyn TrackRemote>) {
         if let Some(&media_ssrc) = video.ssrcs().await.first() {
-            let request = PictureLossIndication { sender_ssrc: self.video.1, media_ssrc };
+            let request = PictureLossIndication { sender_ssrc: self.streams[place_of(MediaKind::Video)].1, media_ssrc };
             let _ = video.write_rtcp(vec![Box::new(request)]).await;
         }
     }
@@ -408,11 +437,4 @@ impl Session {
 fn credentials(sdp: &str) -> Result<Credentials, SessionError> {
     let value = |name| sdp::attribute(sdp, name).map(str::to_owned).ok_or(SessionError::Own);
     Ok(Credentials { ufrag: value("ice-ufrag")?, password: value("ice-pwd")? })
-}
-
-async fn out_track(line: &(Arc<TrackLocalStaticRTP>, u32, Arc<dyn RtpSender>), mime: &str) -> Option<OutTrack> {
-    let parameters = line.2.get_parameters().await.ok()?;
-    let codec =
-        parameters.rtp_parameters.codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime))?;
-    Some(OutTrack { track: line.0.clone(), ssrc: line.1, payload_type: codec.payload_type })
 }

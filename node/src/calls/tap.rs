@@ -27,8 +27,8 @@ const OVERHEAD: u64 = 16 + 8 + 20;
 pub(super) enum Report {
     /// The clock of a stream: RTP timestamp at an NTP time.
     Sender { ssrc: u32, ntp: u64, rtp: u32 },
-    /// How a stream of ours arrives there: share lost since the last report.
-    Receiver { ssrc: u32, lost: f64 },
+    /// How a stream of ours arrives there: share lost since the last report, jitter in ticks of its clock.
+    Receiver { ssrc: u32, lost: f64, jitter: u32 },
 }
 
 /// Counters and the inbox, shared between the driver, the peer's tasks and the estimator.
@@ -42,6 +42,9 @@ pub(super) struct Meters {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     key_requests: AtomicU32,
+    screen_key_requests: AtomicU32,
+    /// Source of our shared screen: requests for it are counted apart.
+    screen: AtomicU32,
     /// Estimate of what the path carries, bits per second.
     pub(super) target: AtomicU64,
     inbox: Mutex<VecDeque<Report>>,
@@ -69,6 +72,8 @@ impl Meters {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             key_requests: AtomicU32::new(0),
+            screen_key_requests: AtomicU32::new(0),
+            screen: AtomicU32::new(0),
             target: AtomicU64::new(target),
             inbox: Mutex::default(),
             news: Notify::new(),
@@ -98,9 +103,20 @@ impl Meters {
         }
     }
 
-    /// Key frame requests since the last look.
-    pub(super) fn take_key_requests(&self) -> u32 {
-        self.key_requests.swap(0, Relaxed)
+    /// Key frame requests since the last look: for the camera, for the shared screen.
+    pub(super) fn take_key_requests(&self) -> (u32, u32) {
+        (self.key_requests.swap(0, Relaxed), self.screen_key_requests.swap(0, Relaxed))
+    }
+
+    /// The source of our shared screen.
+    pub(super) fn set_screen(&self, ssrc: u32) {
+        self.screen.store(ssrc, Relaxed);
+    }
+
+    fn key_request(&self, ssrc: u32) {
+        let screen = ssrc == self.screen.load(Relaxed);
+        let counter = if screen { &self.screen_key_requests } else { &self.key_requests };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// Reports since the last look.
@@ -130,15 +146,18 @@ impl Meters {
 
     fn receptions(&self, reports: &[ReceptionReport]) {
         for report in reports.iter().take(4) {
-            self.report(Report::Receiver { ssrc: report.ssrc, lost: f64::from(report.fraction_lost) / 256.0 });
+            let lost = f64::from(report.fraction_lost) / 256.0;
+            self.report(Report::Receiver { ssrc: report.ssrc, lost, jitter: report.jitter });
         }
     }
 
     fn rtcp(&self, packets: &[Box<dyn rtc::rtcp::Packet>]) {
         for packet in packets {
             let any = packet.as_any();
-            if any.is::<PictureLossIndication>() || any.is::<FullIntraRequest>() {
-                self.key_requests.fetch_add(1, Relaxed);
+            if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
+                self.key_request(request.media_ssrc);
+            } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
+                request.fir.iter().take(4).for_each(|entry| self.key_request(entry.ssrc));
             } else if let Some(report) = any.downcast_ref::<SenderReport>() {
                 self.report(Report::Sender { ssrc: report.ssrc, ntp: report.ntp_time, rtp: report.rtp_time });
                 self.receptions(&report.reports);

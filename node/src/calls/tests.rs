@@ -2,6 +2,7 @@
 
 mod harness;
 mod relayed;
+mod screen;
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use twocan_control::{MediaControl, MediaKind, MediaMessage};
 
 use super::*;
 
-const OPEN: Flow = Flow { audio: true, video: true, receive: true };
+const OPEN: Flow = Flow { audio: true, video: true, screen: true, receive: true };
 
 #[tokio::test]
 async fn sound_and_pictures_flow_both_ways() {
@@ -32,6 +33,7 @@ async fn sound_and_pictures_flow_both_ways() {
             match frame.kind {
                 MediaKind::Audio => audio.push(frame),
                 MediaKind::Video => video.push(frame),
+                other => panic!("{other:?} was never sent"),
             }
         }
         assert!(
@@ -74,13 +76,13 @@ async fn a_held_call_passes_nothing_until_it_goes_on() {
     pair.a.send_audio(1).await;
     assert_eq!(pair.b.frame().await.payload, harness::opus(1));
     pair.b.command(PeerCommand::Flow(Flow::default()));
-    pair.b.control(|c| *c == MediaControl::Flow { audio: false, video: false }).await;
+    pair.b.control(|c| *c == MediaControl::Flow { audio: false, video: false, screen: false }).await;
     pair.a.send_audio(2).await;
     pair.b.send_audio(2).await;
     // Another way to the same end: the seat sees the order, so what follows comes after the packet above.
     pair.settle().await;
     pair.b.command(PeerCommand::Flow(OPEN));
-    pair.b.control(|c| *c == MediaControl::Flow { audio: true, video: true }).await;
+    pair.b.control(|c| *c == MediaControl::Flow { audio: true, video: true, screen: true }).await;
     pair.a.send_audio(3).await;
     pair.b.send_audio(3).await;
     let frame = pair.b.frame().await;
@@ -296,7 +298,7 @@ async fn a_request_for_a_key_frame_reaches_the_client_that_encodes() {
     pair.b.send_video(access_unit(5_000, true)).await;
     while pair.a.frame().await.kind != MediaKind::Video {}
     pair.a.say(MediaControl::NeedKeyFrame { stream: VIDEO_STREAM }).await;
-    pair.b.control(|control| *control == MediaControl::KeyFrameRequest).await;
+    pair.b.control(|control| *control == MediaControl::KeyFrameRequest { kind: MediaKind::Video }).await;
 }
 
 #[tokio::test]
@@ -326,8 +328,11 @@ async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
     let mut pair = Pair::connected().await;
     pair.open(OPEN);
     let control = pair.a.control(|c| matches!(c, MediaControl::Streams { .. })).await;
-    let MediaControl::Streams { receive, audio_codec, video_codec } = control else { unreachable!() };
-    assert_eq!((receive.len(), audio_codec.as_str(), video_codec.as_deref()), (2, "opus", Some("h264")));
+    let MediaControl::Streams { receive, audio_codec, video_codec, screen_codec, sound_codec, .. } = control else {
+        unreachable!()
+    };
+    assert_eq!((receive.len(), audio_codec.as_str(), video_codec.as_deref()), (4, "opus", Some("h264")));
+    assert_eq!((screen_codec.as_deref(), sound_codec.as_deref()), (Some("h264"), Some("opus")));
     assert!(receive.iter().all(|stream| stream.participant == 1));
     pair.a.control(|c| matches!(c, MediaControl::Feedback { rtt_ms: Some(_), target_bitrate: 64_000.., .. })).await;
     pair.a

@@ -153,8 +153,8 @@ impl Service {
             call::PeerCommand::Candidates { generation, list } => {
                 engine::PeerCommand::Candidates { generation, list: lines(list) }
             }
-            call::PeerCommand::Flow { audio, video, receive } => {
-                engine::PeerCommand::Flow(engine::Flow { audio, video, receive })
+            call::PeerCommand::Flow { audio, video, screen, receive } => {
+                engine::PeerCommand::Flow(engine::Flow { audio, video, screen, receive })
             }
             call::PeerCommand::Close => {
                 if let Some(seat) = self.seats.by_call.get_mut(&call)
@@ -257,7 +257,7 @@ impl Service {
             }
             engine::PeerEvent::Playout { .. } | engine::PeerEvent::Closed => return,
             engine::PeerEvent::Stats(quality) => {
-                seat.quality = Some(quality);
+                seat.quality = Some(*quality);
                 if let Some(snapshot) = self.calls.get(&call) {
                     let call = self.call_view(&snapshot);
                     self.emitter.emit(Event::Call { call });
@@ -295,6 +295,10 @@ impl Service {
         let mut quality = seat.and_then(|seat| seat.quality.clone());
         if let (Some(seat), Some(quality)) = (seat, &mut quality) {
             quality.relay = seat.relay.map(|owner| self.relay_name(owner, &snapshot.friend, seat.tls));
+            for participant in &mut quality.participants {
+                participant.name = self.book.name_of(&snapshot.friend);
+                participant.path = quality.path;
+            }
         }
         view::call(snapshot, self.book.name_of(&snapshot.friend), quality)
     }
@@ -405,7 +409,13 @@ impl Service {
 
     pub(super) fn update_call(&mut self, id: &str, update: api::CallUpdate) -> api::Result<api::Call> {
         let call = self.resolve_call(id)?.id;
-        self.call_act(Input::Update { call, muted: update.muted, video: update.video, held: update.held })?;
+        self.call_act(Input::Update {
+            call,
+            muted: update.muted,
+            video: update.video,
+            screen: update.screen,
+            held: update.held,
+        })?;
         let snapshot = self.calls.get(&call).ok_or_else(no_call)?;
         Ok(self.call_view(&snapshot))
     }
@@ -523,6 +533,7 @@ pub(super) fn description_out(description: Description, candidates: Vec<Candidat
         },
         generation: description.generation,
         sdp: description.sdp.into_string(),
+        more: description.more.into_string(),
         fingerprint: engine::Fingerprint(description.fingerprint),
         candidates: lines(candidates),
     }
@@ -539,6 +550,7 @@ pub(super) fn description_in(description: engine::Description) -> Option<(Descri
         generation: description.generation,
         fingerprint: description.fingerprint.0,
         sdp: Bounded::new(description.sdp)?,
+        more: Bounded::new(description.more)?,
     };
     Some((description, candidates))
 }

@@ -114,7 +114,7 @@ async fn calls_go_through_the_socket() {
     assert_eq!(client.calls().await.unwrap().len(), 1);
     bench.node.friend_answers(&placed.call.id);
     assert_eq!(client.call(&placed.call.id).await.unwrap().state, CallState::Active);
-    let update = CallUpdate { muted: Some(true), held: Some(true), video: None };
+    let update = CallUpdate { muted: Some(true), held: Some(true), video: None, screen: Some(true) };
     let changed = client.update_call(&placed.call.id, update).await.unwrap();
     assert!(changed.muted && changed.held && changed.video);
     let again = client.take_seat(&placed.call.id, TakeSeat { token: Some(placed.seat.clone()) }).await.unwrap();

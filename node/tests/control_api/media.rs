@@ -49,7 +49,7 @@ async fn frames_and_words_go_both_ways_unchanged() {
         far.tx.send(message.clone()).await.unwrap();
         assert_eq!(soon("a frame to the client", near.rx.recv()).await, Some(message));
     }
-    let word = MediaMessage::Control(MediaControl::Flow { audio: true, video: false });
+    let word = MediaMessage::Control(MediaControl::Flow { audio: true, video: false, screen: false });
     far.tx.send(word.clone()).await.unwrap();
     assert_eq!(soon("a word to the client", near.rx.recv()).await, Some(word));
     let word = MediaMessage::Control(MediaControl::NeedKeyFrame { stream: 3 });

@@ -70,6 +70,8 @@ fn the_media_frame_vectors_are_up_to_date() {
             "a frame of layer 2 after a gap",
             frame(MediaKind::Video, false, true, false, 2, 2, 70_000, 90_000, 42, b"\x41"),
         ),
+        ("a key frame of a shared screen", frame(MediaKind::Screen, true, false, false, 0, 3, 9, 90_000, 43, b"\x65")),
+        ("the sound beside it", frame(MediaKind::Sound, false, false, false, 0, 4, 10, 48_000, 44, b"\xfc")),
         ("no payload", frame(MediaKind::Audio, false, false, false, 3, 65_535, u32::MAX, 0, 0, b"")),
     ];
     let good: Vec<Value> = good
@@ -78,14 +80,14 @@ fn the_media_frame_vectors_are_up_to_date() {
             assert_eq!(MediaFrame::decode(frame.encode()).as_ref(), Ok(frame));
             json!({
                 "name": name,
-                "kind": match frame.kind { MediaKind::Audio => 1, MediaKind::Video => 2 },
+                "kind": frame.kind.number(),
                 "key": frame.key, "gap": frame.gap, "restart": frame.restart, "layer": frame.layer,
                 "stream": frame.stream, "sequence": frame.sequence, "timestamp": frame.timestamp,
                 "time_ns": frame.time_ns.to_string(), "payload": hex(&frame.payload), "bytes": hex(&frame.encode()),
             })
         })
         .collect();
-    let bad: Vec<Value> = [("shorter than a header", vec![1; 19]), ("unknown kind", vec![3; 20]), ("empty", vec![])]
+    let bad: Vec<Value> = [("shorter than a header", vec![1; 19]), ("unknown kind", vec![9; 20]), ("empty", vec![])]
         .into_iter()
         .map(|(name, bytes)| {
             assert!(MediaFrame::decode(Bytes::from(bytes.clone())).is_err());

@@ -50,7 +50,7 @@ impl Calls {
             Input::Answer { call, video, seat } => self.answer(now, unix_ms, call, video, seat),
             Input::Decline { call, text } => self.decline(unix_ms, call, text),
             Input::HangUp(call) => self.hang_up(unix_ms, call),
-            Input::Update { call, muted, video, held } => self.update(call, muted, video, held),
+            Input::Update { call, muted, video, screen, held } => self.update(call, muted, video, screen, held),
             Input::SeatTaken { call, seat } => self.seat_taken(call, seat),
             Input::SeatLost(call) => self.seat_lost(now, call),
             Input::Settings(settings) => self.set_settings(settings),
@@ -159,6 +159,7 @@ impl Calls {
         let body = CallBody::State {
             muted: call.mine.muted,
             video: call.mine.video,
+            screen: call.mine.screen,
             held: call.mine.held,
             seat: call.mine.seat,
         };

@@ -195,7 +195,13 @@ impl Calls {
         call.had_video = record.had_video;
         call.resumes = record.resumes.map(|id| (id, id));
         call.seat = record.seat.map(serde_bytes::ByteArray::into_array);
-        call.mine = super::one::Doing { muted: record.muted, video: record.video, held: record.held, seat: false };
+        call.mine = super::one::Doing {
+            muted: record.muted,
+            video: record.video,
+            screen: record.screen,
+            held: record.held,
+            seat: false,
+        };
         call.dead = true;
         call.moved = true;
         call.due.grace = Some(now + self.settings.grace);

@@ -125,12 +125,16 @@ pub struct Snapshot {
     pub muted: bool,
     /// Own video on.
     pub video: bool,
+    /// A screen is shared from here.
+    pub screen: bool,
     /// Held here.
     pub held: bool,
     /// The friend's microphone is off.
     pub remote_muted: bool,
     /// The friend sends video.
     pub remote_video: bool,
+    /// The friend shares a screen.
+    pub remote_screen: bool,
     /// The friend holds the call.
     pub remote_held: bool,
     /// Nobody sits at the friend's side at present.
@@ -148,6 +152,7 @@ pub struct Snapshot {
 pub(super) struct Doing {
     pub(super) muted: bool,
     pub(super) video: bool,
+    pub(super) screen: bool,
     pub(super) held: bool,
     pub(super) seat: bool,
 }
@@ -241,7 +246,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(now: Instant, unix_ms: u64, id: CallId, friend: RootPublic, caller: bool, video: bool) -> Self {
-        let sits = Doing { muted: false, video: false, held: false, seat: true };
+        let sits = Doing { muted: false, video: false, screen: false, held: false, seat: true };
         Self {
             id,
             wire: id,
@@ -300,6 +305,7 @@ impl Call {
         PeerCommand::Flow {
             audio: sends && !self.mine.muted,
             video: sends && self.mine.video,
+            screen: sends && self.mine.screen,
             receive: open && !self.mine.held,
         }
     }
@@ -319,9 +325,11 @@ impl Call {
             wants_video: self.wants_video,
             muted: self.mine.muted,
             video: self.mine.video,
+            screen: self.mine.screen,
             held: self.mine.held,
             remote_muted: self.theirs.muted,
             remote_video: self.theirs.video,
+            remote_screen: self.theirs.screen,
             remote_held: self.theirs.held,
             remote_seat_empty: self.answered() && !self.theirs.seat,
             seat_taken: self.seat.is_some() && self.mine.seat,
@@ -344,6 +352,7 @@ impl Call {
             wants_video: self.wants_video,
             muted: self.mine.muted,
             video: self.mine.video,
+            screen: self.mine.screen,
             held: self.mine.held,
             had_video: self.had_video,
             resumes: self.resumes.map(|(id, _)| id),

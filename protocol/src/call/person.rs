@@ -86,7 +86,14 @@ impl Calls {
         }
     }
 
-    pub(super) fn update(&mut self, id: CallId, muted: Option<bool>, video: Option<bool>, held: Option<bool>) {
+    pub(super) fn update(
+        &mut self,
+        id: CallId,
+        muted: Option<bool>,
+        video: Option<bool>,
+        screen: Option<bool>,
+        held: Option<bool>,
+    ) {
         let Some(call) = self.calls.get_mut(&id) else { return self.refuse(id, Refusal::NoCall) };
         if call.direction == Direction::Incoming && !call.answered() || (held.is_some() && !call.answered()) {
             let state = call.state();
@@ -95,6 +102,7 @@ impl Calls {
         let before = call.mine;
         call.mine.muted = muted.unwrap_or(before.muted);
         call.mine.video = video.unwrap_or(before.video);
+        call.mine.screen = screen.unwrap_or(before.screen);
         call.mine.held = held.unwrap_or(before.held);
         if call.mine == before {
             return;

@@ -37,6 +37,9 @@ pub struct CallRecord {
     /// Video on.
     #[serde(default)]
     pub video: bool,
+    /// A screen is shared.
+    #[serde(default)]
+    pub screen: bool,
     /// Held.
     #[serde(default)]
     pub held: bool,

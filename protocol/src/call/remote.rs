@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::machine::Calls;
-use super::one::{Call, Direction, Outcome, Path, Phase, State};
+use super::one::{Call, Direction, Doing, Outcome, Path, Phase, State};
 use super::{
     MAX_CALLS, MAX_GENERATION_STEP, MAX_INVITES, MAX_OFFERS, MAX_RINGING, OfferKind, Output, PeerCommand,
     RESTART_EVERY, RING, RING_HERE,
@@ -75,10 +75,9 @@ impl Calls {
                 };
                 self.end(unix_ms, id, outcome, Some(text), None);
             }
-            CallBody::State { muted, video, held, seat } => {
+            CallBody::State { muted, video, screen, held, seat } => {
                 let before = call.theirs;
-                (call.theirs.muted, call.theirs.video) = (muted, video);
-                (call.theirs.held, call.theirs.seat) = (held, seat);
+                call.theirs = Doing { muted, video, screen, held, seat };
                 if call.theirs != before {
                     self.sync(id);
                     self.changed(id);

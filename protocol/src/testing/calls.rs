@@ -38,7 +38,7 @@ struct Engine {
     /// Packets have come within the last 1.5 seconds.
     heard: bool,
     /// Last flow it was told.
-    flow: (bool, bool, bool),
+    flow: (bool, bool, bool, bool),
 }
 
 /// Something that happens later.
@@ -290,7 +290,17 @@ impl Pair {
     pub fn hears(&self, side: usize, call: [CallId; 2]) -> bool {
         let get = |n: usize| self.sides[n].engines.get(&call[n]);
         match (get(side), get(1 - side)) {
-            (Some(here), Some(there)) => here.flow.2 && there.flow.0 && self.passes(here, there),
+            (Some(here), Some(there)) => here.flow.3 && there.flow.0 && self.passes(here, there),
+            _ => false,
+        }
+    }
+
+    /// Whether one side's shared screen reaches the other's client.
+    #[must_use]
+    pub fn shows(&self, side: usize, call: [CallId; 2]) -> bool {
+        let get = |n: usize| self.sides[n].engines.get(&call[n]);
+        match (get(side), get(1 - side)) {
+            (Some(here), Some(there)) => here.flow.3 && there.flow.2 && self.passes(here, there),
             _ => false,
         }
     }
@@ -362,7 +372,7 @@ impl Pair {
         match command {
             PeerCommand::Open { .. } | PeerCommand::Candidates { .. } => {}
             PeerCommand::Close => drop(self.sides[side].engines.remove(&id)),
-            PeerCommand::Flow { audio, video, receive } => engine.flow = (audio, video, receive),
+            PeerCommand::Flow { audio, video, screen, receive } => engine.flow = (audio, video, screen, receive),
             PeerCommand::Offer { generation, kind } => {
                 if kind != OfferKind::Restart || engine.other.is_none() {
                     (engine.own, engine.other) = (life, None);
@@ -498,7 +508,13 @@ impl Pair {
 fn describe(kind: DescriptionKind, generation: u32, own: u64) -> Description {
     let mut fingerprint = [0; 32];
     fingerprint[..8].copy_from_slice(&own.to_be_bytes());
-    Description { kind, generation, fingerprint, sdp: Bounded::new("v=0\r\n").unwrap_or_default() }
+    Description {
+        kind,
+        generation,
+        fingerprint,
+        sdp: Bounded::new("v=0\r\n").unwrap_or_default(),
+        more: Bounded::default(),
+    }
 }
 
 fn named(description: &Description) -> u64 {

@@ -14,6 +14,7 @@ use crate::wire::{
     Whereabouts, Word,
 };
 
+const MORE: &str = "m=video 0 UDP/TLS/RTP/SAVPF 102\r\na=mid:2\r\n";
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
 
 /// CBOR as JSON; byte strings as `{"bytes": hex}`.
@@ -66,7 +67,8 @@ fn call(participant: u16, body: CallBody) -> Message {
 }
 
 fn description(kind: DescriptionKind, generation: u32) -> Description {
-    Description { kind, generation, fingerprint: bytes(3), sdp: Bounded::new(SDP).unwrap() }
+    let more = Bounded::default();
+    Description { kind, generation, fingerprint: bytes(3), sdp: Bounded::new(SDP).unwrap(), more }
 }
 
 fn candidates<const MAX: usize>() -> List<Candidate, MAX> {
@@ -129,6 +131,7 @@ fn call_frames() -> Vec<Value> {
     let offer = |generation| description(DescriptionKind::Offer, generation);
     let answer = |generation| description(DescriptionKind::Answer, generation);
     let invite = |resumes| CallBody::Invite { description: offer(0), candidates: candidates(), video: true, resumes };
+    let more = Description { more: Bounded::new(MORE).unwrap(), ..answer(0) };
     let mut frames = vec![
         ("invite", call(0, invite(None))),
         ("invite to go on with a lost call", call(0, invite(Some(CallId(*b"fedcba9876543210"))))),
@@ -136,7 +139,11 @@ fn call_frames() -> Vec<Value> {
         ("answer", call(1, CallBody::Answer { description: answer(0), candidates: List::default() })),
         ("candidates", call(0, CallBody::Candidates { generation: 0, candidates: candidates() })),
         ("accept", call(1, CallBody::Accept { video: false })),
-        ("state", call(0, CallBody::State { muted: true, video: false, held: false, seat: true })),
+        ("state", call(0, CallBody::State { muted: true, video: false, screen: true, held: false, seat: true })),
+        (
+            "answer with a shared screen's sections",
+            call(1, CallBody::Answer { description: more, candidates: List::default() }),
+        ),
         ("offer of a new path", call(1, CallBody::Offer { description: offer(1), candidates: candidates() })),
     ]
     .into_iter()

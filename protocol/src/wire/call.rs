@@ -11,6 +11,9 @@ use super::{Bounded, List, Note, Reason, WireError, from_cbor, to_cbor};
 /// Most bytes of a session description. What the node makes has about 4 KiB.
 pub const MAX_SDP: usize = 16 * 1024;
 
+/// Most bytes of the further sections of a session description. Two have about 1500 bytes.
+pub const MAX_MORE: usize = 4 * 1024;
+
 /// Most candidates in one message, and most that a node takes from the other side for one generation.
 pub const MAX_CANDIDATES: usize = 16;
 
@@ -98,6 +101,8 @@ pub enum CallBody {
         muted: bool,
         /// Video is sent.
         video: bool,
+        /// A screen is shared.
+        screen: bool,
         /// The call is held.
         held: bool,
         /// Somebody sits there: a client holds the seat.
@@ -135,8 +140,12 @@ pub struct Description {
     /// SHA-256 of the sender's DTLS certificate, 32 bytes. The description's own fingerprint line must say the same.
     #[serde(with = "serde_bytes")]
     pub fingerprint: [u8; 32],
-    /// The SDP.
+    /// The SDP: session part, voice and camera.
     pub sdp: Bounded<MAX_SDP>,
+    /// The further sections (shared screen, its sound), of the same session: a node that does not know this field
+    /// leaves them out, and negotiates a call without them. May be empty.
+    #[serde(default, skip_serializing_if = "Bounded::is_empty")]
+    pub more: Bounded<MAX_MORE>,
 }
 
 /// An ICE candidate as the value of an `a=candidate` line (RFC 8839).
@@ -252,6 +261,8 @@ struct StateBody {
     #[serde(default)]
     video: bool,
     #[serde(default)]
+    screen: bool,
+    #[serde(default)]
     held: bool,
     #[serde(default)]
     seat: bool,
@@ -301,8 +312,8 @@ pub(super) fn encode(message: &CallMessage) -> Result<Vec<u8>, WireError> {
         CallBody::Leave { reason, text } => {
             to_cbor(kind, &Addressed { call, participant, body: LeaveBody { reason, text } })
         }
-        CallBody::State { muted, video, held, seat } => {
-            to_cbor(kind, &Addressed { call, participant, body: StateBody { muted, video, held, seat } })
+        CallBody::State { muted, video, screen, held, seat } => {
+            to_cbor(kind, &Addressed { call, participant, body: StateBody { muted, video, screen, held, seat } })
         }
     }
 }
@@ -336,9 +347,10 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<CallMessage>, Wi
             read("call.decline", bytes, |DeclineBody { reason, text }| CallBody::Decline { reason, text })
         }
         "call.leave" => read("call.leave", bytes, |LeaveBody { reason, text }| CallBody::Leave { reason, text }),
-        "call.state" => read("call.state", bytes, |StateBody { muted, video, held, seat }| CallBody::State {
+        "call.state" => read("call.state", bytes, |StateBody { muted, video, screen, held, seat }| CallBody::State {
             muted,
             video,
+            screen,
             held,
             seat,
         }),

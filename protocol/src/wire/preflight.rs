@@ -148,7 +148,7 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<PreflightMessage
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Bounded, Candidate, DescriptionKind, Frame, MAX_FRAME, MAX_SDP, Message, Word};
+    use crate::wire::{Bounded, Candidate, DescriptionKind, Frame, MAX_FRAME, MAX_MORE, MAX_SDP, Message, Word};
 
     #[test]
     fn the_longest_offer_fits_into_a_frame() {
@@ -169,6 +169,7 @@ mod tests {
                 generation: u32::MAX,
                 fingerprint: [0xff; 32],
                 sdp: Bounded::new("x".repeat(MAX_SDP)).unwrap(),
+                more: Bounded::new("x".repeat(MAX_MORE)).unwrap(),
             },
             candidates: List::first_of(std::iter::repeat_n(Candidate::new("c".repeat(256)).unwrap(), 99)),
             relays: List::first_of(std::iter::repeat_n(relay, 99)),

@@ -7,7 +7,8 @@ use crate::rendezvous::Grant;
 
 fn description(kind: DescriptionKind, length: usize) -> Description {
     let sdp = Bounded::new("s".repeat(length)).expect("within the bound");
-    Description { kind, generation: u32::MAX, fingerprint: [0xff; 32], sdp }
+    let more = Bounded::new("m".repeat(length.min(MAX_MORE))).expect("within the bound");
+    Description { kind, generation: u32::MAX, fingerprint: [0xff; 32], sdp, more }
 }
 
 fn many_candidates() -> Candidates {

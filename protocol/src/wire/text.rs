@@ -92,6 +92,12 @@ impl<const BYTES: usize> Bounded<BYTES> {
         &self.0
     }
 
+    /// Whether there is no text.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text, taken out.
     #[must_use]
     pub fn into_string(self) -> String {

@@ -159,7 +159,9 @@ CREDENTIAL = Fields(user=text(64), password=text(64))
 CALL_RELAY = Fields(
     udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32), user=text(64), password=text(64), lifetime=unsigned(32)
 )
-DESCRIPTION = Fields(kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384))
+DESCRIPTION = Fields(
+    kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384), more_may=text(4096)
+)
 SIDE = Fields(description=DESCRIPTION, candidates_may=candidates, relays_may=Items(4, CALL_RELAY))
 KINDS = {
     "open": Fields(session=unsigned(64), first=unsigned(64), of=unsigned(64), received=unsigned(64)),
@@ -190,7 +192,9 @@ KINDS = {
     "call.leave": about_a_call(
         reason=word("completed", "cancelled", "unanswered", "unreachable", "failed", "gone"), text_may=line(140)
     ),
-    "call.state": about_a_call(muted_may=boolean, video_may=boolean, held_may=boolean, seat_may=boolean),
+    "call.state": about_a_call(
+        muted_may=boolean, video_may=boolean, screen_may=boolean, held_may=boolean, seat_may=boolean
+    ),
     "call.offer": about_a_call(description=DESCRIPTION, candidates_may=candidates),
     "call.relays": about_a_call(relays=Items(4, CALL_RELAY)),
     "relay.offer": Fields(

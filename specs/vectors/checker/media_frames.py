@@ -8,7 +8,7 @@ from .base import Wrong, equal, need
 def read_frame(data):
     need(len(data) >= 20, "shorter than a header")
     kind, flags, stream, sequence, timestamp, time_ns = struct.unpack(">BBHIIQ", data[:20])
-    need(kind in (1, 2), "unknown kind")
+    need(kind in (1, 2, 3, 4), "unknown kind")
     return {
         "kind": kind,
         "key": bool(flags & 1),

@@ -12,7 +12,7 @@ use twocan_cli::live::seat::Seat;
 use twocan_control::{Client, SeatedCall};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource, CaptureTap};
 use twocan_media::measure::SoundLog;
-use twocan_media::session::{Session, SessionConfig, Stats};
+use twocan_media::session::{ScreenOptions, Session, SessionConfig, Stats};
 use twocan_media::video::moving::Tag;
 use twocan_media::video::{self, Picture, VideoSink, VideoSource};
 
@@ -105,6 +105,7 @@ impl Person {
             video_in: source,
             video_out: if plan.watched { VideoSink::Tap(eye) } else { VideoSink::Null },
             video: settings,
+            screen: ScreenOptions::default(),
         })
         .context("the session does not start")?;
         Ok(Self { session: Arc::clone(&voice.session), voice: Some(voice), media: None, watched })

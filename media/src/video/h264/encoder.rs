@@ -2,8 +2,8 @@
 
 use openh264::OpenH264API;
 use openh264::encoder::{
-    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile, RateControlMode,
-    UsageType,
+    BitRate, Complexity, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile, QpRange,
+    RateControlMode, UsageType,
 };
 use openh264::formats::YUVSlices;
 use openh264_sys2::{
@@ -17,6 +17,8 @@ use crate::video::picture::Picture;
 
 /// The encoder's own limits are 3840x2160; the size of what we send is bounded by the ladder far below.
 const TEMPORAL_LAYERS: i32 = 2;
+/// Quantiser of a shared screen that stands still: better is not seen.
+const BEST_QUANTISER: u8 = 16;
 /// Below this the library clips by itself.
 const MIN_BITRATE: u32 = 10_000;
 
@@ -55,6 +57,35 @@ impl H264Encoder {
         inner.encode(&slices(&warm)).map_err(failed)?;
         layers(&mut inner)?;
         inner.force_intra_frame();
+        Ok(Self { inner, width, height })
+    }
+
+    /// An encoder for a shared screen: tuned for drawn content, every picture in one temporal layer, and a quantiser
+    /// that never goes above `worst_quantiser` (0 to 51), whatever the bitrate. Its first picture is a key frame.
+    pub fn for_screen(
+        width: u32,
+        height: u32,
+        frames_per_second: f32,
+        bits_per_second: u32,
+        worst_quantiser: u8,
+    ) -> Result<Self, CodecError> {
+        let worst = worst_quantiser.clamp(BEST_QUANTISER, 51);
+        let config = EncoderConfig::new()
+            .bitrate(BitRate::from_bps(bits_per_second.max(MIN_BITRATE)))
+            .max_frame_rate(FrameRate::from_hz(frames_per_second))
+            .rate_control_mode(RateControlMode::Bitrate)
+            .usage_type(UsageType::ScreenContentRealTime)
+            .profile(Profile::Baseline)
+            .complexity(Complexity::Low)
+            .qp(QpRange::new(BEST_QUANTISER, worst))
+            .num_threads(1)
+            .skip_frames(false)
+            .adaptive_quantization(false)
+            .background_detection(false)
+            .intra_frame_period(IntraFramePeriod::from_num_frames(0))
+            .scene_change_detect(false);
+        let mut inner = Encoder::with_api_config(OpenH264API::from_source(), config).map_err(failed)?;
+        silence(&mut inner);
         Ok(Self { inner, width, height })
     }
 

@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use twocan_control::{MediaControl, MediaKind, MediaMessage, StreamInfo};
 use webrtc::media_stream::track_remote::TrackRemote;
 
-use super::measure::Measure;
+use super::measure::{Measure, Reading};
 use super::{Failure, Flow, Note, PathInfo, PeerCommand, PeerConfig, PeerEvent, Shared};
 use crate::calls::engine::Inner;
 use crate::calls::gather::Known;
@@ -24,7 +24,7 @@ use crate::calls::outbound::{self, Input};
 use crate::calls::seat::{SeatEnd, SeatSink};
 use crate::calls::session::{Happening, Session};
 use crate::calls::slots::Slots;
-use crate::calls::{AUDIO_STREAM, DescriptionKind, Fingerprint, VIDEO_STREAM};
+use crate::calls::{DescriptionKind, Fingerprint, place_of, stream_of};
 use crate::relay::RelayedEvent;
 
 /// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
@@ -52,8 +52,21 @@ const ASK_FRIEND: Duration = Duration::from_millis(300);
 const FEEDBACK: Duration = Duration::from_millis(500);
 /// Inputs waiting for the sending task.
 const INPUTS: usize = 16;
-/// Tracks that a friend may open: the two that were negotiated.
-const MAX_TRACKS: usize = 2;
+/// Tracks that a friend may open: those that were negotiated.
+const MAX_TRACKS: usize = 4;
+
+/// Kinds of pictures, as the key frames of both are asked for apart.
+const PICTURES: [MediaKind; 2] = [MediaKind::Video, MediaKind::Screen];
+
+/// Place of a kind in [`PICTURES`].
+fn picture(kind: MediaKind) -> usize {
+    usize::from(kind == MediaKind::Screen)
+}
+
+/// What a client is told of the flow.
+fn flow_of(flow: Flow) -> MediaControl {
+    MediaControl::Flow { audio: flow.audio, video: flow.video, screen: flow.screen }
+}
 
 /// Asks not more often than allowed, and remembers that it wanted to.
 #[derive(Debug)]
@@ -101,6 +114,7 @@ struct Live {
     reached: Option<Instant>,
     readers: JoinSet<()>,
     video: Option<Arc<dyn TrackRemote>>,
+    screen: Option<Arc<dyn TrackRemote>>,
 }
 
 impl Live {
@@ -153,9 +167,11 @@ pub(super) struct Driver {
     answered: Option<Instant>,
     seats: u64,
     silent: bool,
-    video_accepted: bool,
-    ask_client: Limited,
-    ask_friend: Limited,
+    /// What the friend takes, by [`place_of`].
+    accepted: [bool; 4],
+    /// Key frames: of the camera, of the shared screen.
+    ask_client: [Limited; 2],
+    ask_friend: [Limited; 2],
     measure: Measure,
     feedback_at: Instant,
 }
@@ -199,9 +215,9 @@ impl Driver {
             answered: None,
             seats: 0,
             silent: false,
-            video_accepted: true,
-            ask_client: Limited::new(ASK_CLIENT),
-            ask_friend: Limited::new(ASK_FRIEND),
+            accepted: [true; 4],
+            ask_client: [Limited::new(ASK_CLIENT), Limited::new(ASK_CLIENT)],
+            ask_friend: [Limited::new(ASK_FRIEND), Limited::new(ASK_FRIEND)],
             measure: Measure::new(now),
             feedback_at: now,
         }
@@ -275,10 +291,10 @@ impl Driver {
     async fn teardown(&mut self) {
         self.shared.ready.store(false, Ordering::Release);
         self.silent = false;
-        let _ = self.inputs.try_send(Input::Wire { audio: None, video: None });
+        let _ = self.inputs.try_send(Input::Wire(Default::default()));
         if let Some(live) = self.live.take() {
-            let Live { session, mut readers, video, .. } = live;
-            drop(video);
+            let Live { session, mut readers, video, screen, .. } = live;
+            drop((video, screen));
             session.close().await;
             readers.shutdown().await;
         }
@@ -331,26 +347,30 @@ impl Driver {
         self.shared.set_seat(Some(sink));
         let _ = self.inputs.try_send(Input::Seat(self.seats, from_client));
         self.describe_streams();
-        self.push(MediaControl::Flow { audio: self.flow.audio, video: self.flow.video });
+        self.push(flow_of(self.flow));
         self.feedback(Instant::now());
         // A decoder that begins needs a whole picture.
-        self.ask_friend.wanted = true;
+        self.ask_friend.iter_mut().for_each(|ask| ask.wanted = true);
     }
 
     fn describe_streams(&self) {
-        let stream = |id, kind, codec: &str, clock_rate| StreamInfo {
-            id,
+        let codec = |kind: MediaKind| if kind.is_picture() { "h264" } else { "opus" }.to_owned();
+        let accepted = |kind: &MediaKind| *kind == MediaKind::Audio || self.accepted[place_of(*kind)];
+        let stream = |kind: MediaKind| StreamInfo {
+            id: stream_of(kind),
             participant: self.config.participant,
             kind,
-            codec: codec.to_owned(),
-            clock_rate,
+            codec: codec(kind),
+            clock_rate: kind.clock_rate(),
         };
-        let mut receive = vec![stream(AUDIO_STREAM, MediaKind::Audio, "opus", 48_000)];
-        if self.video_accepted {
-            receive.push(stream(VIDEO_STREAM, MediaKind::Video, "h264", 90_000));
-        }
-        let video_codec = self.video_accepted.then(|| "h264".to_owned());
-        self.push(MediaControl::Streams { receive, audio_codec: "opus".to_owned(), video_codec });
+        let taken = |kind| accepted(&kind).then(|| codec(kind));
+        self.push(MediaControl::Streams {
+            receive: MediaKind::ALL.into_iter().filter(accepted).map(stream).collect(),
+            audio_codec: codec(MediaKind::Audio),
+            video_codec: taken(MediaKind::Video),
+            screen_codec: taken(MediaKind::Screen),
+            sound_codec: taken(MediaKind::Sound),
+        });
     }
 
     /// Sends the client away, if there is one.
@@ -368,10 +388,10 @@ impl Driver {
             self.answered.get_or_insert_with(Instant::now);
         }
         self.shared.set_flow(flow);
-        if (before.audio, before.video) != (flow.audio, flow.video) {
-            self.push(MediaControl::Flow { audio: flow.audio, video: flow.video });
+        if flow_of(before) != flow_of(flow) {
+            self.push(flow_of(flow));
         }
-        self.ask_friend.wanted |= flow.receive && !before.receive;
+        self.ask_friend.iter_mut().for_each(|ask| ask.wanted |= flow.receive && !before.receive);
     }
 
     fn feedback(&mut self, now: Instant) {
@@ -387,15 +407,18 @@ impl Driver {
     async fn note(&mut self, note: Note) {
         match note {
             Note::FirstMedia => self.tell(PeerEvent::MediaArrived).await,
-            Note::NeedKeyFrame => {
-                self.ask_friend.wanted = true;
+            Note::NeedKeyFrame(kind) => {
+                self.ask_friend[picture(kind)].wanted = true;
                 self.ask(Instant::now()).await;
             }
-            Note::KeyFrameLost => {
-                self.ask_client.wanted = true;
+            Note::KeyFrameLost(kind) => {
+                self.ask_client[picture(kind)].wanted = true;
                 self.ask(Instant::now()).await;
             }
+            Note::Shown(shown) => self.measure.shown(Instant::now(), shown),
+            Note::Made(made) => self.measure.made(Instant::now(), made),
             Note::Playout { concealed, delay_ms } => {
+                self.measure.playout(Instant::now(), concealed, delay_ms);
                 let _ = self.events.try_send(PeerEvent::Playout { concealed, delay_ms });
             }
             Note::SeatGone(number) if number == self.seats => self.seat_lost("the client gave the seat up").await,
@@ -413,20 +436,28 @@ impl Driver {
 
     /// Passes key frame requests on, both ways, not more often than is good.
     async fn ask(&mut self, now: Instant) {
-        if self.ask_client.due(now) {
-            self.push(MediaControl::KeyFrameRequest);
-        }
-        if let Some(live) = &self.live
-            && let Some(video) = &live.video
-            && self.ask_friend.due(now)
-        {
-            live.session.ask_key_frame(video).await;
+        for (at, kind) in PICTURES.into_iter().enumerate() {
+            if self.ask_client[at].due(now) {
+                self.push(MediaControl::KeyFrameRequest { kind });
+            }
+            let Some(live) = &self.live else { continue };
+            let track = if kind == MediaKind::Screen { &live.screen } else { &live.video };
+            if let Some(track) = track
+                && self.ask_friend[at].due(now)
+            {
+                live.session.ask_key_frame(track).await;
+                self.measure.asked(kind);
+            }
         }
     }
 
     async fn news(&mut self) {
         let Some(live) = &self.live else { return };
-        self.ask_client.wanted |= live.session.meters.take_key_requests() > 0;
+        let (camera, screen) = live.session.meters.take_key_requests();
+        for (at, requests) in [camera, screen].into_iter().enumerate() {
+            self.ask_client[at].wanted |= requests > 0;
+            self.measure.was_asked(PICTURES[at], requests);
+        }
         for report in live.session.meters.take_reports() {
             if let Some(clock) = self.measure.report(report) {
                 self.push(clock);
@@ -489,15 +520,20 @@ impl Driver {
                 self.shared.round_trip_us.store(us, Ordering::Relaxed);
             }
             let target = live.session.meters.target.load(Ordering::Relaxed);
-            let (audio, video) = self.shared.receptions();
             let quality = self.measure.quality(
                 now,
-                live.session.meters.counts(),
-                target,
-                [audio, video],
-                self.shared.round_trip(),
+                &Reading {
+                    participant: self.config.participant,
+                    counts: live.session.meters.counts(),
+                    target,
+                    receptions: self.shared.receptions(),
+                    emissions: self.shared.emissions(),
+                    round_trip: self.shared.round_trip(),
+                    flow: self.flow,
+                    silent: self.silent,
+                },
             );
-            let _ = self.events.try_send(PeerEvent::Stats(quality));
+            let _ = self.events.try_send(PeerEvent::Stats(Box::new(quality)));
         }
         if now >= self.feedback_at {
             self.feedback(now);

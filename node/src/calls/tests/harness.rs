@@ -202,11 +202,11 @@ impl Side {
 
     pub(super) async fn send(&mut self, kind: MediaKind, payload: Bytes, key: bool) {
         let timestamp = match kind {
-            MediaKind::Audio => {
+            MediaKind::Audio | MediaKind::Sound => {
                 self.sent.0 = self.sent.0.wrapping_add(960);
                 self.sent.0
             }
-            MediaKind::Video => {
+            MediaKind::Video | MediaKind::Screen => {
                 self.sent.1 = self.sent.1.wrapping_add(3000);
                 self.sent.1
             }
@@ -242,6 +242,28 @@ impl Side {
     /// The next message, if one comes within this time.
     pub(super) async fn maybe(&mut self, within: Duration) -> Option<MediaMessage> {
         tokio::time::timeout(within, self.seat.as_mut().unwrap().rx.recv()).await.ok().flatten()
+    }
+
+    /// The next frame, if one comes within this time; control messages before it are kept.
+    pub(super) async fn maybe_frame(&mut self, within: Duration) -> Option<MediaMessage> {
+        let end = tokio::time::Instant::now() + within;
+        loop {
+            let message = tokio::time::timeout_at(end, self.seat.as_mut().unwrap().rx.recv()).await.ok().flatten()?;
+            match message {
+                MediaMessage::Frame(_) => return Some(message),
+                control => self.held.push_back(control),
+            }
+        }
+    }
+
+    /// Forgets all control messages that have come so far.
+    pub(super) async fn drain_controls(&mut self) {
+        self.held.retain(|held| matches!(held, MediaMessage::Frame(_)));
+        while let Ok(message) = self.seat.as_mut().unwrap().rx.try_recv() {
+            if matches!(message, MediaMessage::Frame(_)) {
+                self.held.push_back(message);
+            }
+        }
     }
 
     async fn message(&mut self, end: tokio::time::Instant) -> MediaMessage {

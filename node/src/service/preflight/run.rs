@@ -182,7 +182,7 @@ impl Run {
         self.setup = Some(self.began.elapsed());
         let (end, mut media) = engine::seat_pair();
         self.command(PeerCommand::Attach(end))?;
-        self.command(PeerCommand::Flow(engine::Flow { audio: true, video: false, receive: true }))?;
+        self.command(PeerCommand::Flow(engine::Flow { audio: true, video: false, screen: false, receive: true }))?;
         let begin = Instant::now();
         let mut tick = interval(PACKET);
         let mut sequence = 0_u32;

@@ -72,7 +72,7 @@ fn play(steps: &[Step]) -> (Pair, bool) {
             Step::HangUp(side) => pair.input(side, Input::HangUp(call(side, &pair))),
             Step::Update(side, muted, video, held) => {
                 let call = call(side, &pair);
-                pair.input(side, Input::Update { call, muted, video, held });
+                pair.input(side, Input::Update { call, muted, video, screen: video, held });
             }
             Step::SeatLost(side) => pair.input(side, Input::SeatLost(call(side, &pair))),
             Step::SeatTaken(side) => {

@@ -115,6 +115,7 @@ fn invite(n: u8) -> Input {
         generation: 0,
         fingerprint: [n; 32],
         sdp: Bounded::new("v=0").expect("short"),
+        more: Bounded::default(),
     };
     let body = CallBody::Invite { description, candidates: List::default(), video: false, resumes: None };
     Input::Received(person(n), CallMessage { call: CallId([n; 16]), participant: 0, body })
@@ -131,7 +132,7 @@ fn a_second_call_waits_and_answering_it_holds_the_first() {
     pair.pass_ms(100);
     assert!(pair.sides[1].seen[&first].held && pair.sides[0].seen[&first].remote_held);
     assert!(!pair.hears(0, [first; 2]) && !pair.hears(1, [first; 2]), "a held call is silent");
-    pair.input(1, Input::Update { call: first, muted: None, video: None, held: Some(false) });
+    pair.input(1, Input::Update { call: first, muted: None, video: None, screen: None, held: Some(false) });
     pair.pass_ms(100);
     assert!(pair.hears(0, [first; 2]) && pair.hears(1, [first; 2]), "back to the first");
     assert!(pair.sides[1].seen[&second].held);
@@ -169,9 +170,27 @@ fn nobody_speaks_for_a_call_of_somebody_else() {
 }
 
 #[test]
+fn a_shared_screen_is_told_and_let_through_beside_the_camera() {
+    let (mut pair, call) = Pair::talking();
+    pair.input(0, Input::Update { call, muted: None, video: None, screen: Some(true), held: None });
+    pair.pass_ms(100);
+    assert!(pair.sides[0].seen[&call].screen && !pair.sides[0].seen[&call].remote_screen);
+    let seen = &pair.sides[1].seen[&call];
+    assert!(seen.remote_screen && !seen.remote_video && !seen.screen);
+    assert!(pair.shows(1, [call; 2]) && !pair.shows(0, [call; 2]));
+    pair.input(1, Input::Update { call, muted: None, video: None, screen: None, held: Some(true) });
+    pair.pass_ms(100);
+    assert!(!pair.shows(1, [call; 2]), "nothing goes to a friend who holds the call");
+    pair.input(1, Input::Update { call, muted: None, video: None, screen: None, held: Some(false) });
+    pair.input(0, Input::Update { call, muted: None, video: None, screen: Some(false), held: None });
+    pair.pass_ms(100);
+    assert!(!pair.sides[1].seen[&call].remote_screen && !pair.shows(1, [call; 2]));
+}
+
+#[test]
 fn mute_and_video_are_told_to_the_other_side() {
     let (mut pair, call) = Pair::talking();
-    pair.input(0, Input::Update { call, muted: Some(true), video: Some(true), held: None });
+    pair.input(0, Input::Update { call, muted: Some(true), video: Some(true), screen: None, held: None });
     pair.pass_ms(100);
     let seen = &pair.sides[1].seen[&call];
     assert!(seen.remote_muted && seen.remote_video);
@@ -225,7 +244,7 @@ fn acts_that_make_no_sense_are_refused_with_a_reason() {
     pair.place(0, 2, false);
     pair.pass_ms(100);
     pair.place(1, 3, false);
-    pair.input(1, Input::Update { call, muted: Some(true), video: None, held: None });
+    pair.input(1, Input::Update { call, muted: Some(true), video: None, screen: None, held: None });
     assert_eq!(
         pair.sides[0].refused,
         [(none, Refusal::NoCall), (call, Refusal::State(State::Calling)), (CallId([2; 16]), Refusal::InCall(call))]

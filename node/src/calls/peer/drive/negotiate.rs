@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::task::JoinSet;
+use twocan_control::MediaKind;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::{AHEAD, Driver, Live, MAX_TRACKS};
@@ -12,9 +13,7 @@ use crate::calls::candidate::{Candidate, Kind};
 use crate::calls::outbound::Input;
 use crate::calls::peer::{Connected, Failure, FailureKind, OfferKind, PeerEvent};
 use crate::calls::session::{Happening, Session, SessionConfig, SessionError};
-use crate::calls::{
-    AUDIO_STREAM, Description, DescriptionError, DescriptionKind, MAX_CANDIDATES, VIDEO_STREAM, inbound, sdp,
-};
+use crate::calls::{Description, DescriptionError, DescriptionKind, MAX_CANDIDATES, inbound, place_of, sdp, stream_of};
 
 impl Driver {
     // ---- descriptions ----
@@ -42,6 +41,7 @@ impl Driver {
             reached: None,
             readers: JoinSet::new(),
             video: None,
+            screen: None,
         });
         Ok(())
     }
@@ -85,12 +85,13 @@ impl Driver {
         let Some(live) = &self.live else { return };
         let fingerprint = live.session.own_fingerprint();
         let generation = live.generation;
-        self.tell(PeerEvent::Local(Description { kind, generation, sdp, fingerprint, candidates })).await;
+        let (sdp, more) = sdp::parted(&sdp);
+        self.tell(PeerEvent::Local(Description { kind, generation, sdp, more, fingerprint, candidates })).await;
     }
 
     /// A friend's description, examined.
     fn examined(description: &Description) -> Result<String, Failure> {
-        let examined = sdp::examined(&description.sdp)?;
+        let examined = sdp::examined(&sdp::joined(&description.sdp, &description.more))?;
         if sdp::fingerprint(&examined)? != description.fingerprint {
             return Err(DescriptionError::Fingerprint.into());
         }
@@ -157,11 +158,15 @@ impl Driver {
     async fn complete(&mut self) {
         let Some(live) = &mut self.live else { return };
         (live.since, live.announced, live.lost) = (Some(Instant::now()), false, false);
-        let (audio, video) = (live.session.out_audio().await, live.session.out_video().await);
-        let accepted = video.is_some();
-        let _ = self.inputs.send(Input::Wire { audio, video }).await;
-        if accepted != self.video_accepted {
-            self.video_accepted = accepted;
+        let mut tracks: [_; 4] = Default::default();
+        for kind in MediaKind::ALL {
+            tracks[place_of(kind)] = live.session.out(kind).await;
+        }
+        let accepted = std::array::from_fn(|at| tracks[at].is_some());
+        self.measure.sends(std::array::from_fn(|at| tracks[at].as_ref().map(|track| track.ssrc)));
+        let _ = self.inputs.send(Input::Wire(tracks)).await;
+        if accepted != self.accepted {
+            self.accepted = accepted;
             self.describe_streams();
         }
     }
@@ -213,13 +218,15 @@ impl Driver {
             Happening::Track(track) => {
                 if live.readers.len() < MAX_TRACKS {
                     let video = track.kind().await == RtpCodecKind::Video;
-                    let stream = if video { VIDEO_STREAM } else { AUDIO_STREAM };
                     let ssrc = track.ssrcs().await.first().copied();
-                    if video {
-                        live.video = Some(track.clone());
+                    let kind = live.session.kind_of(ssrc, video);
+                    match kind {
+                        MediaKind::Video => live.video = Some(track.clone()),
+                        MediaKind::Screen => live.screen = Some(track.clone()),
+                        MediaKind::Audio | MediaKind::Sound => {}
                     }
-                    live.readers.spawn(inbound::read(self.shared.clone(), track));
-                    if let Some(clock) = ssrc.and_then(|ssrc| self.measure.source(stream, ssrc)) {
+                    live.readers.spawn(inbound::read(self.shared.clone(), track, kind));
+                    if let Some(clock) = ssrc.and_then(|ssrc| self.measure.source(stream_of(kind), ssrc)) {
                         self.push(clock);
                     }
                 }
