@@ -224,6 +224,7 @@ fn told(control: MediaControl) -> Option<Incoming> {
         MediaControl::Feedback { target_bitrate, loss, rtt_ms } => {
             Some(Incoming::Feedback { target_bitrate, loss, rtt_ms })
         }
+        MediaControl::Streams { audio_red, .. } => Some(Incoming::Redundancy { taken: audio_red }),
         MediaControl::KeyFrameRequest { kind } => Some(Incoming::KeyFrameRequest { kind: kind_here(kind) }),
         MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),
         _ => None,
@@ -267,6 +268,7 @@ fn to_node(frame: EncodedFrame) -> MediaFrame {
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
+        red: frame.red,
         layer: frame.layer,
         stream: frame.stream,
         sequence: frame.sequence,
@@ -282,6 +284,7 @@ fn from_node(frame: MediaFrame) -> EncodedFrame {
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
+        red: frame.red,
         layer: frame.layer,
         stream: frame.stream,
         sequence: frame.sequence,
@@ -302,6 +305,7 @@ mod tests {
             key: true,
             gap: false,
             restart: true,
+            red: true,
             layer: 1,
             stream: 3,
             sequence: 9,

@@ -67,6 +67,8 @@ pub struct MediaFrame {
     pub gap: bool,
     /// The sender begins anew here: sequence and timestamp are not continuous with what came before.
     pub restart: bool,
+    /// The payload is redundant audio data (RFC 2198), all of whose blocks are Opus of payload type 111.
+    pub red: bool,
     /// Temporal layer, 0 to 3; a frame of layer n needs only layers up to n.
     pub layer: u8,
     /// Which stream (see [`StreamInfo::id`]); 0 for what a client sends.
@@ -100,15 +102,17 @@ pub enum FrameError {
 const FLAG_KEY: u8 = 1;
 const FLAG_GAP: u8 = 2;
 const FLAG_RESTART: u8 = 4;
+const FLAG_RED: u8 = 8;
 
 impl MediaFrame {
-    /// The wire form: kind u8, flags u8 (1 key, 2 gap, 4 restart, bits 4-5 layer), stream u16, sequence u32,
-    /// timestamp u32, time u64, payload; all big-endian.
+    /// The wire form: kind u8, flags u8 (1 key, 2 gap, 4 restart, 8 redundant, bits 4-5 layer), stream u16, sequence
+    /// u32, timestamp u32, time u64, payload; all big-endian.
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER_LEN + self.payload.len());
         out.put_u8(self.kind.number());
         let mut flags = (self.layer & 3) << 4;
-        for (on, bit) in [(self.key, FLAG_KEY), (self.gap, FLAG_GAP), (self.restart, FLAG_RESTART)] {
+        let bits = [(self.key, FLAG_KEY), (self.gap, FLAG_GAP), (self.restart, FLAG_RESTART), (self.red, FLAG_RED)];
+        for (on, bit) in bits {
             if on {
                 flags |= bit;
             }
@@ -140,6 +144,7 @@ impl MediaFrame {
             key: flags & FLAG_KEY != 0,
             gap: flags & FLAG_GAP != 0,
             restart: flags & FLAG_RESTART != 0,
+            red: flags & FLAG_RED != 0,
             layer: (flags >> 4) & 3,
             stream: bytes.get_u16(),
             sequence: bytes.get_u32(),
@@ -176,6 +181,9 @@ pub enum MediaControl {
         receive: Vec<StreamInfo>,
         /// Codec to send audio in.
         audio_codec: String,
+        /// Whether audio may also be sent as redundant audio data (RFC 2198).
+        #[serde(default)]
+        audio_red: bool,
         /// Codec to send video in; absent if the friend takes none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video_codec: Option<String>,
@@ -257,6 +265,7 @@ mod tests {
             key: true,
             gap: false,
             restart: true,
+            red: true,
             layer: 2,
             stream: 7,
             sequence: 0x0102_0304,

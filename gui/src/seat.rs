@@ -275,6 +275,7 @@ fn told(control: MediaControl) -> Option<Incoming> {
     Some(match control {
         MediaControl::Flow { audio, video, screen } => Incoming::Flow { audio, video, screen },
         MediaControl::Feedback { target_bitrate, loss, rtt_ms } => Incoming::Feedback { target_bitrate, loss, rtt_ms },
+        MediaControl::Streams { audio_red, .. } => Incoming::Redundancy { taken: audio_red },
         MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
         MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },
         _ => return None,
@@ -305,6 +306,7 @@ fn to_node(frame: EncodedFrame) -> MediaFrame {
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
+        red: frame.red,
         layer: frame.layer,
         stream: frame.stream,
         sequence: frame.sequence,
@@ -320,6 +322,7 @@ fn from_node(frame: MediaFrame) -> EncodedFrame {
         key: frame.key,
         gap: frame.gap,
         restart: frame.restart,
+        red: frame.red,
         layer: frame.layer,
         stream: frame.stream,
         sequence: frame.sequence,

@@ -42,6 +42,8 @@ pub struct EncodedFrame {
     pub gap: bool,
     /// The sender begins anew here: sequence and timestamp are not continuous with what came before.
     pub restart: bool,
+    /// The payload is redundant audio data (RFC 2198, see [`crate::audio::red`]), not one Opus packet.
+    pub red: bool,
     /// Temporal layer, 0 to 3; a frame of layer n needs only layers up to n.
     pub layer: u8,
     /// Which stream it belongs to; 0 for what this side sends.

@@ -4,6 +4,8 @@
 //! one clock ([`crate::now_ns`], the same for all processes of a machine). Pieces of what was heard are then looked for
 //! in what was said, by cross-correlation, so that concealment, time stretching and lost packets cannot fool the result.
 
+pub mod voice_path;
+
 use std::collections::VecDeque;
 
 use crate::audio::SAMPLE_RATE;

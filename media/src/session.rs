@@ -82,6 +82,11 @@ pub enum Incoming {
         /// Round trip in milliseconds.
         rtt_ms: Option<f64>,
     },
+    /// Whether the other side takes redundant audio data (RFC 2198). A session starts as if it did not.
+    Redundancy {
+        /// Whether it does.
+        taken: bool,
+    },
     /// Send now, or stop. A session starts with both stopped.
     Flow {
         /// Whether audio frames go out.
@@ -340,6 +345,7 @@ impl Session {
                     sender.set_bitrate(bitrate);
                 }
             }
+            Incoming::Redundancy { taken } => self.voice_out.set_redundancy_taken(taken),
             Incoming::Flow { audio, video, screen } => {
                 self.voice_out.set_flow(audio);
                 lock(&self.screens).set_flow(screen);

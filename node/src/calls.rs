@@ -29,6 +29,7 @@ mod inbound;
 mod mux;
 mod outbound;
 mod peer;
+mod red;
 mod reflexive;
 mod runtime;
 mod sdp;

@@ -143,6 +143,7 @@ fn audio_frame(sequence: u32) -> MediaFrame {
         key: false,
         gap: false,
         restart: false,
+        red: false,
         layer: 0,
         stream: 0,
         sequence,

@@ -35,7 +35,7 @@ pub trait VoiceEncoder: Send {
     fn encode(&mut self, frame: &[f32], packet: &mut Vec<u8>) -> Result<(), CodecError>;
     /// Bits per second from the next frame on; clamped to what the codec takes.
     fn set_bitrate(&mut self, bits_per_second: u32);
-    /// The share of packets that will be lost, 0 to 1: decides how much redundancy packets carry.
+    /// The share of packets that will be lost, 0 to 1: decides how much redundancy packets carry; none at 0.
     fn set_expected_loss(&mut self, share: f64);
     /// Whether silence is sent as (almost) nothing.
     fn set_dtx(&mut self, on: bool);
@@ -75,8 +75,8 @@ impl OpusEncoder {
 
 /// Loss that is expected before the other side has told any; with 0 packets would carry no redundancy at all.
 const INITIAL_LOSS_PERCENT: u8 = 5;
-/// Least and most loss that the encoder is told: some redundancy always, never so much that the voice itself suffers.
-const LOSS_PERCENT_RANGE: (f64, f64) = (2.0, 30.0);
+/// Most loss that the encoder is told: never so much redundancy that the voice itself suffers.
+const MAX_LOSS_PERCENT: f64 = 30.0;
 
 fn bitrate(bits_per_second: u32) -> Result<Bitrate, CodecError> {
     Bitrate::try_bits(bits_per_second.clamp(MIN_BITRATE, MAX_BITRATE))
@@ -105,7 +105,7 @@ impl VoiceEncoder for OpusEncoder {
     fn set_expected_loss(&mut self, share: f64) {
         let share = if share.is_finite() { share } else { 0.0 };
         // Bursts are worse than the mean says: half as much again.
-        let percent = (share * 150.0).clamp(LOSS_PERCENT_RANGE.0, LOSS_PERCENT_RANGE.1).round() as u8;
+        let percent = (share * 150.0).clamp(0.0, MAX_LOSS_PERCENT).round() as u8;
         if let Err(error) = self.inner.set_packet_loss_perc(percent) {
             tracing::debug!(%error, percent, "expected loss kept");
         }

@@ -2,19 +2,20 @@
 //!
 //! It holds packets for a *delay* that follows the path: the wait, measured on the sender's time line, between the
 //! moment when a packet that was quick on its way arrives and the moment when its sound leaves here. The *target* is a
-//! high quantile of how late packets come (see `jitter/delay.rs`), plus what one pull takes. The delay is led to the
-//! target by cutting out or doubling pitch periods (see [`super::stretch`]), for nothing in pauses. A missing packet is
-//! rebuilt from the next one's redundancy, else guessed by the decoder. When the buffer runs dry the time line waits
+//! high quantile of how late packets, or the first copies of lost ones, come (see `jitter/delay.rs`), plus what one pull
+//! takes. The delay is led to the target by cutting out or doubling pitch periods (see [`super::stretch`]), for nothing
+//! in pauses. A missing packet is replaced by its copy in a later one (RFC 2198, see [`super::red`]), else rebuilt from
+//! the coarser copy inside the next Opus packet, else guessed by the decoder. When the buffer runs dry the time line waits
 //! for late packets instead of throwing them away, and catches up afterwards.
 //!
 //! It is pure: time comes in as `now_ns`, there is no clock, no thread, no lock. Nothing in a packet can make it panic
 //! or grow: packets are bounded in number and size, and a packet from nowhere is dropped unless a second one agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::codec::VoiceDecoder;
-use super::packet;
 use super::stretch::{self, MAX_LAG};
+use super::{packet, red};
 
 mod delay;
 use delay::DelayEstimate;
@@ -26,7 +27,7 @@ const JUMP_SAMPLES: i64 = 96_000;
 /// After this long without a packet the sender has stopped; what comes then begins anew.
 const STOPPED_MS: f64 = 1_000.0;
 /// Least and most delay that is aimed for.
-const TARGET_RANGE_MS: (f64, f64) = (20.0, 500.0);
+const TARGET_RANGE_MS: (f64, f64) = (10.0, 500.0);
 /// Safety on top of the quantile.
 const MARGIN_MS: f64 = 3.0;
 /// A delay so far above the target is shortened, so far below it lengthened; between them nothing is touched.
@@ -40,15 +41,15 @@ const HURRY_ABOVE_MS: f64 = 120.0;
 const SKIP_ABOVE_MS: f64 = 1_000.0;
 /// Concealment and comfort noise are made in pieces of 10 ms.
 const PIECE: usize = 480;
-/// Share of lost packets from which the target leaves room for the packet that carries the copy.
-const LOSS_THAT_WAITS: f64 = 0.01;
+/// Places of packets that are remembered as having come: five seconds of 20 ms packets, more than any copy is late.
+const MAX_SEEN: usize = 256;
 
 /// What happened so far; counts only grow. Samples are at 48 kHz.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct JitterStats {
     /// Packets taken.
     pub received: u64,
-    /// Packets that came after their place was played.
+    /// Packets that came after their place was played (copies do not count).
     pub late: u64,
     /// Packets that were there already.
     pub duplicate: u64,
@@ -60,8 +61,10 @@ pub struct JitterStats {
     pub played: u64,
     /// Of these: guessed, because nothing better was there.
     pub concealed: u64,
-    /// Of these: rebuilt from the copy in the next packet.
-    pub recovered: u64,
+    /// Of these: from a copy in a later packet, as good as the lost one (RFC 2198).
+    pub red: u64,
+    /// Of these: rebuilt from the coarser copy inside the next Opus packet (in-band FEC).
+    pub fec: u64,
     /// Of these: silence that the sender announced (DTX).
     pub silent: u64,
     /// Samples cut out to shorten the delay.
@@ -95,7 +98,8 @@ impl JitterStats {
             (&mut self.restarts, other.restarts),
             (&mut self.played, other.played),
             (&mut self.concealed, other.concealed),
-            (&mut self.recovered, other.recovered),
+            (&mut self.red, other.red),
+            (&mut self.fec, other.fec),
             (&mut self.silent, other.silent),
             (&mut self.shortened, other.shortened),
             (&mut self.lengthened, other.lengthened),
@@ -110,12 +114,16 @@ impl JitterStats {
 struct Packet {
     payload: Vec<u8>,
     samples: i64,
+    /// It came as a copy in a later packet.
+    copy: bool,
 }
 
 /// See the module.
 pub struct JitterBuffer {
     decoder: Box<dyn VoiceDecoder>,
     packets: BTreeMap<i64, Packet>,
+    /// Places of packets that came, played or not.
+    seen: BTreeSet<i64>,
     estimate: DelayEstimate,
     /// Largest timestamp so far, extended past 32 bits.
     newest: Option<i64>,
@@ -131,7 +139,6 @@ pub struct JitterBuffer {
     in_dtx: bool,
     /// Samples guessed since the buffer ran dry; they count as concealed only if the stream goes on.
     dry: u64,
-    loss: f64,
     delay: f64,
     chunk_ms: f64,
     last_stretch: f64,
@@ -161,6 +168,7 @@ impl JitterBuffer {
         Self {
             decoder,
             packets: BTreeMap::new(),
+            seen: BTreeSet::new(),
             estimate: DelayEstimate::new(),
             newest: None,
             suspect: None,
@@ -171,7 +179,6 @@ impl JitterBuffer {
             last_samples: 960,
             in_dtx: false,
             dry: 0,
-            loss: 0.0,
             delay: 0.0,
             chunk_ms: 10.0,
             last_stretch: 0.0,
@@ -181,9 +188,24 @@ impl JitterBuffer {
         }
     }
 
-    /// Takes a packet that arrived now. `restart`: the sender says that its time line begins anew with it.
-    pub fn push(&mut self, now_ns: u64, timestamp: u32, restart: bool, payload: Vec<u8>) {
+    /// Takes a packet that arrived now. `restart`: the sender says that its time line begins anew with it. `redundant`:
+    /// the payload is redundant audio data (see [`red`]) instead of one Opus packet.
+    pub fn push(&mut self, now_ns: u64, timestamp: u32, restart: bool, redundant: bool, payload: Vec<u8>) {
         let now = now_ns as f64 / 1e6;
+        if !redundant {
+            self.take(now, timestamp, restart, &[], payload);
+            return;
+        }
+        let Ok(blocks) = red::read(&payload) else {
+            self.stats.refused += 1;
+            return;
+        };
+        if let Some((packet, copies)) = blocks.split_last() {
+            self.take(now, timestamp, restart, copies, packet.payload.to_vec());
+        }
+    }
+
+    fn take(&mut self, now: f64, timestamp: u32, restart: bool, copies: &[red::Block<'_>], payload: Vec<u8>) {
         let Ok(duration) = packet::duration(&payload) else {
             self.stats.refused += 1;
             return;
@@ -199,21 +221,45 @@ impl JitterBuffer {
         }
         self.last_arrival = now;
         self.newest = Some(self.newest.map_or(at, |newest| newest.max(at)));
-        self.estimate.arrived(now, ms(at));
-        if self.end.is_some_and(|end| at < end) {
-            self.stats.late += 1;
-            return;
+        let fresh = !self.seen.contains(&at);
+        for copy in copies {
+            let at = at - i64::from(copy.offset);
+            if let Ok(samples) = packet::duration(copy.payload)
+                && !self.seen.contains(&at)
+            {
+                self.estimate.copy_arrived(now, ms(at));
+                self.keep(at, Packet { payload: copy.payload.to_vec(), samples: samples as i64, copy: true });
+            }
         }
-        if self.packets.contains_key(&at) {
+        let before = at - duration as i64;
+        let missing = !self.seen.contains(&before) && self.end.is_some_and(|end| before >= end);
+        if missing && packet::has_redundancy(&payload) {
+            self.estimate.copy_arrived(now, ms(before));
+        }
+        self.estimate.arrived(now, ms(at));
+        if !fresh {
             self.stats.duplicate += 1;
-            return;
+        } else if !self.keep(at, Packet { payload, samples: duration as i64, copy: false }) {
+            self.stats.late += 1;
+        }
+    }
+
+    /// Puts a packet in its place; false if that was played already.
+    fn keep(&mut self, at: i64, packet: Packet) -> bool {
+        self.seen.insert(at);
+        if self.seen.len() > MAX_SEEN {
+            self.seen.pop_first();
+        }
+        if self.end.is_some_and(|end| at < end) {
+            return false;
         }
         if self.packets.len() >= MAX_PACKETS
             && let Some((_, oldest)) = self.packets.pop_first()
         {
             self.stats.skipped += oldest.samples.unsigned_abs();
         }
-        self.packets.insert(at, Packet { payload, samples: duration as i64 });
+        self.packets.insert(at, packet);
+        true
     }
 
     /// The place of a timestamp on the extended time line; None if it is not believed (yet).
@@ -242,6 +288,7 @@ impl JitterBuffer {
     /// Forgets the old time line; what was decoded of it is still played.
     fn restart(&mut self) {
         self.packets.clear();
+        self.seen.clear();
         self.estimate.restart();
         self.newest = None;
         self.suspect = None;
@@ -316,8 +363,7 @@ impl JitterBuffer {
     }
 
     fn target(&self) -> f64 {
-        let copy = if self.loss > LOSS_THAT_WAITS { ms(self.last_samples) } else { 0.0 };
-        (self.estimate.late_ms() + self.chunk_ms + MARGIN_MS + copy).clamp(TARGET_RANGE_MS.0, TARGET_RANGE_MS.1)
+        (self.estimate.late_ms() + self.chunk_ms + MARGIN_MS).clamp(TARGET_RANGE_MS.0, TARGET_RANGE_MS.1)
     }
 
     /// Begins to play if the first packet's time falls into this pull; returns how many samples of silence go before.
@@ -403,8 +449,11 @@ impl JitterBuffer {
         let Some(packet) = self.packets.remove(&end) else { return };
         self.end = Some(end + packet.samples);
         self.last_samples = packet.samples;
-        self.in_dtx = packet::is_dtx(&packet.payload);
-        self.loss *= 0.99;
+        // In announced silence the encoder sends a frame of noise now and then: that does not end the silence.
+        self.in_dtx = packet::is_dtx(&packet.payload) || (self.in_dtx && packet::is_noise(&packet.payload));
+        if packet.copy {
+            self.stats.red += packet.samples.unsigned_abs();
+        }
         if self.in_dtx {
             self.stats.silent += packet.samples.unsigned_abs();
         }
@@ -452,19 +501,17 @@ impl JitterBuffer {
                 None => Ok(0),
             };
             match result {
-                Ok(_) => self.stats.recovered += gap.unsigned_abs(),
+                Ok(_) => self.stats.fec += gap.unsigned_abs(),
                 Err(_) => self.stats.concealed += gap.unsigned_abs(),
             }
             self.pad(before, gap);
             self.end = Some(end + gap);
-            self.loss = self.loss * 0.99 + 0.01;
             return;
         }
         // Leave the last packet of the gap to the copy, if there is one.
         let piece = if gap > self.last_samples { gap - self.last_samples } else { gap }.min(PIECE as i64);
         self.conceal(piece);
         self.stats.concealed += piece.unsigned_abs();
-        self.loss = self.loss * 0.99 + 0.01;
         self.end = Some(end + piece);
     }
 

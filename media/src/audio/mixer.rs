@@ -27,13 +27,14 @@ pub struct Position {
 }
 
 impl Mixer {
-    /// Takes a packet of a stream that arrived at `now_ns`.
+    /// Takes a packet of a stream that arrived at `now_ns`; see [`JitterBuffer::push`].
     pub fn push(
         &mut self,
         now_ns: u64,
         stream: u16,
         timestamp: u32,
         restart: bool,
+        redundant: bool,
         payload: Vec<u8>,
     ) -> Result<(), CodecError> {
         if !self.streams.contains_key(&stream) {
@@ -45,7 +46,7 @@ impl Mixer {
             self.streams.insert(stream, JitterBuffer::new(Box::new(OpusDecoder::new()?)));
         }
         if let Some(buffer) = self.streams.get_mut(&stream) {
-            buffer.push(now_ns, timestamp, restart, payload);
+            buffer.push(now_ns, timestamp, restart, redundant, payload);
         }
         Ok(())
     }
@@ -118,7 +119,7 @@ mod tests {
                 voice.fill(&mut frame);
                 sum.iter_mut().zip(&frame).for_each(|(sum, x)| *sum += x);
                 encoder.encode(&frame, &mut packet).unwrap();
-                mixer.push(now, stream as u16, i * 960, false, packet.clone()).unwrap();
+                mixer.push(now, stream as u16, i * 960, false, false, packet.clone()).unwrap();
             }
             probe.sent.push(now, &sum);
             for half in 0..2 {
@@ -138,7 +139,7 @@ mod tests {
     fn more_streams_than_people_do_not_grow_memory() {
         let mut mixer = Mixer::default();
         for stream in 0..1000 {
-            mixer.push(u64::from(stream) * MS, stream, 0, false, vec![9 << 3, 0, 0]).unwrap();
+            mixer.push(u64::from(stream) * MS, stream, 0, false, false, vec![9 << 3, 0, 0]).unwrap();
         }
         assert_eq!(mixer.streams.len(), MAX_STREAMS);
         assert!(mixer.streams.contains_key(&999));

@@ -9,6 +9,9 @@ pub const MAX_PACKET_SAMPLES: usize = 5760;
 /// Packets of up to this many bytes say "nothing to hear until further notice" (Opus DTX).
 pub const DTX_PACKET_LEN: usize = 2;
 
+/// What a packet costs on the wire besides its payload: IP (4), UDP, RTP with its extension, SRTP tag.
+pub const OVERHEAD_BYTES: u32 = 60;
+
 /// Why bytes are no Opus packet that we would decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
@@ -62,6 +65,18 @@ pub fn has_redundancy(packet: &[u8]) -> bool {
     let mid = first >> (7 - silk_frames) & 1 != 0;
     let stereo = toc & 4 != 0;
     mid || (stereo && first >> 6_usize.saturating_sub(2 * silk_frames) & 1 != 0)
+}
+
+/// Whether the packet holds no voice, only noise, by its own words: the voice activity bits of its SILK layer.
+#[must_use]
+pub fn is_noise(packet: &[u8]) -> bool {
+    let [toc, first, ..] = packet else { return false };
+    let celt_only = toc & 0x80 != 0;
+    if celt_only || toc & 3 != 0 {
+        return false;
+    }
+    let silk_frames = frame_samples(*toc).div_ceil(960);
+    first >> (8 - silk_frames) == 0
 }
 
 /// Whether the packet announces that nothing is sent for a while.

@@ -266,6 +266,7 @@ fn hostile_input_does_not_stop_a_session() {
             key: i % 5 == 0,
             gap: i % 7 == 0,
             restart: i % 11 == 0,
+            red: i % 4 == 0,
             layer: 200,
             stream: i as u16,
             sequence: i.wrapping_mul(0x9e37_79b9),

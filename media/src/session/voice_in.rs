@@ -51,7 +51,8 @@ impl VoiceIn {
         if frame.kind == Kind::Sound {
             self.sound.store(frame.stream.into(), Ordering::Relaxed);
         }
-        let result = self.lock().mixer.push(now_ns(), frame.stream, frame.timestamp, frame.restart, frame.payload);
+        let EncodedFrame { stream, timestamp, restart, red, payload, .. } = frame;
+        let result = self.lock().mixer.push(now_ns(), stream, timestamp, restart, red, payload);
         if let Err(error) = result {
             tracing::warn!(%error, "a voice cannot be decoded");
         }

@@ -7,22 +7,17 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Out, Outgoing};
-use crate::audio::codec::{CodecError, MIN_BITRATE, OpusEncoder, VoiceEncoder};
+use crate::audio::codec::CodecError;
 use crate::audio::meter::{Level, Meter};
-use crate::audio::packet;
-use crate::audio::{AudioSettings, SAMPLE_RATE};
+use crate::audio::packet::OVERHEAD_BYTES;
+use crate::audio::protection::Known;
+use crate::audio::sender::VoiceSender;
+use crate::audio::{AudioSettings, SAMPLE_RATE, red};
 use crate::frame::{EncodedFrame, Kind};
 use crate::now_ns;
 
-/// In announced silence one packet in this time goes out: with it at least six a second flow, which both ends take as
-/// the sign of life that a call needs (five a second).
-const KEEP_ALIVE_MS: u32 = 160;
-/// So many packets announce a silence, in case one is lost.
-const ANNOUNCEMENTS: u32 = 2;
 /// The capture's clock may run away from real time by so much (dropouts, a stalled machine) before it is set again.
 const CLOCK_TOLERANCE_NS: u64 = 200_000_000;
-/// What a packet costs on the wire besides its payload: IP, UDP, RTP, SRTP tag.
-const OVERHEAD_BYTES: u32 = 60;
 
 /// See the module.
 pub(super) struct VoiceOut {
@@ -32,18 +27,16 @@ pub(super) struct VoiceOut {
 }
 
 struct Inner {
-    encoder: Box<dyn VoiceEncoder>,
+    sender: VoiceSender,
     settings: AudioSettings,
     frame_len: usize,
     queue: Vec<f32>,
-    packet: Vec<u8>,
     /// Samples of capture time at the end of `queue`, on the scale of [`crate::frame::timestamp_of`] without its wrapping.
     clock: Option<u64>,
     flowing: bool,
     muted: bool,
     begun: bool,
     sequence: u32,
-    quiet: u32,
     stats: VoiceOutStats,
 }
 
@@ -58,26 +51,30 @@ pub struct VoiceOutStats {
     pub withheld: u64,
     /// Bits per second that the encoder was told last.
     pub bitrate: u32,
+    /// Copies of earlier packets that each packet carries now.
+    pub generations: u32,
+    /// Packets that carried copies.
+    pub redundant: u64,
 }
 
 impl VoiceOut {
     pub(super) fn new(settings: &AudioSettings, muted: bool, out: Out) -> Result<Self, CodecError> {
-        let mut encoder = OpusEncoder::new(settings)?;
-        encoder.set_dtx(settings.dtx || muted);
         let frame_ms = if settings.frame_ms <= 10 { 10 } else { 20 };
+        let settings = AudioSettings { frame_ms, ..settings.clone() };
+        let mut sender = VoiceSender::new(&settings)?;
+        sender.set_dtx(settings.dtx || muted);
+        let stats = VoiceOutStats { bitrate: settings.max_bitrate, ..VoiceOutStats::default() };
         let inner = Inner {
-            encoder: Box::new(encoder),
+            sender,
             frame_len: frame_ms as usize * 48,
-            settings: AudioSettings { frame_ms, ..settings.clone() },
+            settings,
             queue: Vec::new(),
-            packet: Vec::new(),
             clock: None,
             flowing: false,
             muted,
             begun: false,
             sequence: 0,
-            quiet: 0,
-            stats: VoiceOutStats { bitrate: settings.max_bitrate, ..VoiceOutStats::default() },
+            stats,
         };
         Ok(Self { inner: Mutex::new(inner), level: Meter::default(), out })
     }
@@ -102,7 +99,7 @@ impl VoiceOut {
         if inner.muted != on {
             inner.muted = on;
             let dtx = inner.settings.dtx || on;
-            inner.encoder.set_dtx(dtx);
+            inner.sender.set_dtx(dtx);
         }
     }
 
@@ -114,15 +111,20 @@ impl VoiceOut {
     /// video: the voice is served first.
     pub(super) fn feedback(&self, target: u64, loss: f64) -> u32 {
         let mut inner = self.lock();
-        inner.encoder.set_expected_loss(loss);
-        let overhead = OVERHEAD_BYTES * 8 * (1000 / inner.settings.frame_ms);
+        let packets = 1000 / inner.settings.frame_ms;
+        let overhead = OVERHEAD_BYTES * 8 * packets;
         let target = u32::try_from(target).unwrap_or(u32::MAX);
-        let bitrate = target.saturating_sub(overhead).clamp(MIN_BITRATE, inner.settings.max_bitrate.max(MIN_BITRATE));
-        if bitrate != inner.stats.bitrate {
-            inner.encoder.set_bitrate(bitrate);
-            inner.stats.bitrate = bitrate;
-        }
-        target.saturating_sub(bitrate + overhead)
+        let known = Known { bitrate: target.saturating_sub(overhead), loss, burst: 1.0 };
+        let plan = inner.sender.feedback(now_ns() / 1_000_000, known);
+        let generations = u32::try_from(plan.generations).unwrap_or(0);
+        (inner.stats.bitrate, inner.stats.generations) = (plan.bitrate, generations);
+        let copies = generations * (plan.bitrate + red::HEADER_LEN as u32 * 8 * packets);
+        target.saturating_sub(plan.bitrate + copies + overhead)
+    }
+
+    /// Whether the other side takes redundant audio data.
+    pub(super) fn set_redundancy_taken(&self, taken: bool) {
+        self.lock().sender.set_redundancy_taken(taken);
     }
 
     pub(super) fn level(&self) -> Level {
@@ -176,32 +178,33 @@ impl Inner {
             let Some(clock) = self.clock else { return };
             let first = clock.saturating_sub(self.queue.len() as u64);
             let result = match self.queue.get(..self.frame_len) {
-                Some(frame) => self.encoder.encode(frame, &mut self.packet),
-                None => Ok(()),
+                Some(frame) => self.sender.encode(first as u32, frame),
+                None => Ok(None),
             };
             self.queue.drain(..self.frame_len);
-            if let Err(error) = result {
-                tracing::warn!(%error, "a frame of sound is not sent");
-                continue;
-            }
-            self.quiet = if packet::is_dtx(&self.packet) { self.quiet + 1 } else { 0 };
-            let every = (KEEP_ALIVE_MS / self.settings.frame_ms).max(1);
-            if self.quiet > ANNOUNCEMENTS && !self.quiet.is_multiple_of(every) {
-                self.stats.withheld += 1;
-                continue;
-            }
+            let counts = self.sender.counts();
+            (self.stats.withheld, self.stats.redundant) = (counts.withheld, counts.redundant);
+            let packet = match result {
+                Ok(Some(packet)) => packet,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "a frame of sound is not sent");
+                    continue;
+                }
+            };
             let captured = u128::from(first) * 1_000_000_000 / u128::from(SAMPLE_RATE);
             let frame = EncodedFrame {
                 kind: Kind::Audio,
                 key: false,
                 gap: false,
                 restart: !self.begun,
+                red: packet.red,
                 layer: 0,
                 stream: 0,
                 sequence: self.sequence,
                 timestamp: first as u32,
                 time_ns: u64::try_from(captured).unwrap_or(u64::MAX),
-                payload: self.packet.clone(),
+                payload: packet.payload,
             };
             self.begun = true;
             self.sequence = self.sequence.wrapping_add(1);
@@ -215,6 +218,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::codec::MIN_BITRATE;
     use crate::audio::synth::{Speech, Synth};
     use std::sync::Arc;
 

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use twocan_control::media::{HEADER_LEN, MAX_FRAME_LEN};
 use twocan_control::{MediaFrame, MediaKind, MediaMessage};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::assembly::{Assembler, Extended, Output, Packet};
 use super::peer::{Note, Shared};
-use super::{clock, stream_of};
+use super::{clock, red, stream_of};
 
 /// What a stream has received; read by the peer's task.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,6 +96,25 @@ impl Beginning {
     }
 }
 
+/// The payload types of the friend's audio.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AudioTypes {
+    pub(super) opus: u8,
+    pub(super) red: Option<u8>,
+}
+
+impl AudioTypes {
+    /// Whether a packet is redundant audio, and its payload as the client takes it; `None` if it is nothing that was
+    /// agreed.
+    fn read(self, payload_type: u8, payload: Bytes) -> Option<(bool, Bytes)> {
+        if payload_type == self.opus {
+            return Some((false, payload));
+        }
+        (Some(payload_type) == self.red)
+            .then(|| red::retyped(payload, self.opus, red::CLIENT_TYPE).map(|payload| (true, payload)))?
+    }
+}
+
 async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: MediaKind) {
     let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
     let mut source = None;
@@ -114,18 +134,20 @@ async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: Medi
         if packet.payload.is_empty() || packet.payload.len() > MAX_FRAME_LEN - HEADER_LEN {
             continue;
         }
+        let Some((red, payload)) = shared.audio_types().read(header.payload_type, packet.payload) else { continue };
         let Some(begins) = beginning.look(&shared) else { continue };
         shared.deliver(MediaMessage::Frame(MediaFrame {
             kind,
             key: false,
             gap: false,
             restart: begins || far,
+            red,
             layer: 0,
             stream: stream_of(kind),
             sequence: number as u32,
             timestamp: header.timestamp,
             time_ns: arrived_ns,
-            payload: packet.payload,
+            payload,
         }));
     }
 }
@@ -194,6 +216,7 @@ fn hand_on(shared: &Shared, kind: MediaKind, output: Output, beginning: &mut Beg
             key: frame.key,
             gap: frame.gap,
             restart: begins || std::mem::take(restarted),
+            red: false,
             layer: frame.layer,
             stream: stream_of(kind),
             sequence: frame.sequence as u32,
@@ -210,6 +233,18 @@ fn hand_on(shared: &Shared, kind: MediaKind, output: Output, beginning: &mut Beg
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_agreed_types_of_audio_are_handed_on() {
+        let types = AudioTypes { opus: 96, red: Some(63) };
+        let redundant = Bytes::from_static(b"\xe0\x0f\x00\x01\x60\xf8\xf8\x03");
+        assert_eq!(types.read(96, redundant.clone()), Some((false, redundant.clone())));
+        let for_client = Bytes::from_static(b"\xef\x0f\x00\x01\x6f\xf8\xf8\x03");
+        assert_eq!(types.read(63, redundant.clone()), Some((true, for_client)));
+        assert_eq!(types.read(0, redundant.clone()), None);
+        assert_eq!(AudioTypes { opus: 96, red: None }.read(63, redundant.clone()), None);
+        assert_eq!(types.read(63, redundant.slice(..5)), None);
+    }
 
     #[test]
     fn loss_and_jitter_are_measured() {

@@ -17,7 +17,7 @@ use webrtc::media_stream::track_local::TrackLocal;
 
 use super::peer::{Note, Shared};
 use super::session::OutTrack;
-use super::{clock, h264, place_of};
+use super::{clock, h264, place_of, red};
 
 /// Largest audio packet: what fits unfragmented. Opus needs a tenth.
 const MAX_AUDIO: usize = h264::MAX_PAYLOAD;
@@ -97,6 +97,24 @@ impl Line {
     }
 
     fn packet(&mut self, timestamp: u32, marker: bool, payload: Bytes) -> rtc::rtp::Packet {
+        self.packet_of(self.out.payload_type, timestamp, marker, payload)
+    }
+
+    /// Audio in the type that the friend takes; `None` if the client's payload is none.
+    fn audio(&mut self, timestamp: u32, marker: bool, frame: MediaFrame) -> Option<rtc::rtp::Packet> {
+        if !frame.red {
+            return Some(self.packet(timestamp, marker, frame.payload));
+        }
+        match self.out.red_type {
+            Some(red_type) => {
+                let payload = red::retyped(frame.payload, red::CLIENT_TYPE, self.out.payload_type)?;
+                Some(self.packet_of(red_type, timestamp, marker, payload))
+            }
+            None => Some(self.packet(timestamp, marker, red::primary(&frame.payload)?)),
+        }
+    }
+
+    fn packet_of(&mut self, payload_type: u8, timestamp: u32, marker: bool, payload: Bytes) -> rtc::rtp::Packet {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(u32::try_from(payload.len()).unwrap_or(0));
         let sequence_number = self.sequence;
@@ -104,7 +122,7 @@ impl Line {
         let header = rtc::rtp::header::Header {
             version: 2,
             marker,
-            payload_type: self.out.payload_type,
+            payload_type,
             sequence_number,
             timestamp,
             ssrc: self.out.ssrc,
@@ -235,8 +253,9 @@ impl Outbound {
                 let Some(line) = line else { return };
                 let begins = line.offset.is_none() || frame.restart;
                 let timestamp = line.timestamp(now, &frame);
-                let packet = line.packet(timestamp, begins, frame.payload);
-                let _ = line.out.track.write_rtp(packet).await;
+                if let Some(packet) = line.audio(timestamp, begins, frame) {
+                    let _ = line.out.track.write_rtp(packet).await;
+                }
             }
             MediaKind::Video | MediaKind::Screen => {
                 let Some(line) = self.lines[place_of(kind)].as_mut() else { return };
@@ -308,6 +327,7 @@ mod tests {
             key: false,
             gap: false,
             restart,
+            red: false,
             layer: 0,
             stream: 0,
             sequence: 0,
@@ -326,7 +346,7 @@ mod tests {
             vec![],
         );
         let track = Arc::new(webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP::new(track));
-        Line::new(OutTrack { track, ssrc: 1, payload_type: 111 }, 48_000, Instant::now())
+        Line::new(OutTrack { track, ssrc: 1, payload_type: 96, red_type: Some(63) }, 48_000, Instant::now())
     }
 
     #[test]
@@ -341,6 +361,20 @@ mod tests {
         assert_eq!(line.timestamp(later, &frame(77 + 960, false)), first.wrapping_add(2 * 960 + 4800));
         let restarted = line.timestamp(later + Duration::from_millis(20), &frame(3, true));
         assert_eq!(restarted, first.wrapping_add(3 * 960 + 4800));
+    }
+
+    #[test]
+    fn redundant_audio_goes_out_as_the_friend_takes_it() {
+        let mut line = line();
+        let payload = Bytes::from_static(b"\xef\x0f\x00\x03\x6f\xf8\x01\x02\xf8\x03\x04\x05");
+        let frame = || MediaFrame { red: true, payload: payload.clone(), ..frame(0, false) };
+        let packet = line.audio(0, false, frame()).unwrap();
+        assert_eq!((packet.header.payload_type, packet.payload[0], packet.payload[4]), (63, 0xe0, 0x60));
+        line.out.red_type = None;
+        let packet = line.audio(960, false, frame()).unwrap();
+        assert_eq!((packet.header.payload_type, &packet.payload[..]), (96, &b"\xf8\x03\x04\x05"[..]));
+        let broken = MediaFrame { payload: payload.slice(..6), ..frame() };
+        assert!(line.audio(0, false, broken).is_none());
     }
 
     #[test]

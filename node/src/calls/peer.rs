@@ -16,7 +16,8 @@ use twocan_control::friend::LinkPath;
 use twocan_control::{Made, MediaKind, MediaMessage, Quality, Shown};
 
 use super::engine::Inner;
-use super::inbound::Reception;
+use super::inbound::{AudioTypes, Reception};
+use super::red;
 use super::seat::{SeatEnd, SeatSink, SeatStats};
 use super::{Description, DescriptionError, place_of};
 use crate::relay::{Access, Owner};
@@ -288,6 +289,7 @@ pub(super) struct Shared {
     receptions: Mutex<[Reception; 4]>,
     emissions: Mutex<[Emission; 4]>,
     round_trip_us: AtomicU64,
+    audio_types: Mutex<AudioTypes>,
     notes: mpsc::Sender<Note>,
 }
 
@@ -306,6 +308,7 @@ impl Shared {
             receptions: Mutex::default(),
             emissions: Mutex::default(),
             round_trip_us: AtomicU64::new(0),
+            audio_types: Mutex::new(AudioTypes { opus: red::CLIENT_TYPE, red: None }),
             notes,
         }
     }
@@ -319,6 +322,15 @@ impl Shared {
                 MediaKind::Video => flow.video,
                 MediaKind::Screen | MediaKind::Sound => flow.screen,
             }
+    }
+
+    /// The payload types that were agreed for audio.
+    pub(super) fn audio_types(&self) -> AudioTypes {
+        *lock(&self.audio_types)
+    }
+
+    fn set_audio_types(&self, types: AudioTypes) {
+        *lock(&self.audio_types) = types;
     }
 
     /// The epoch in which the friend's frames are handed on, if they are.

@@ -62,6 +62,12 @@ pub(super) fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
     lines(sdp).find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
 }
 
+/// Whether a description knows redundant audio data (RFC 2198).
+pub(super) fn takes_red(sdp: &str) -> bool {
+    let maps = lines(sdp).filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
+    maps.into_iter().any(|(_, codec)| codec.to_ascii_lowercase().starts_with("red/48000"))
+}
+
 /// Part in the DTLS handshake (RFC 5763, 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DtlsPart {
@@ -279,6 +285,13 @@ mod tests {
         assert_eq!(dtls_part(&offer), None);
         assert_eq!(dtls_part(&again(&offer, 1, Some(DtlsPart::Passive))), Some(DtlsPart::Passive));
         assert_eq!(dtls_part(first).map(DtlsPart::other), Some(DtlsPart::Passive));
+    }
+
+    #[test]
+    fn redundant_audio_is_found_in_a_description() {
+        assert!(!takes_red(&sample()));
+        assert!(takes_red(&format!("{}a=rtpmap:63 red/48000/2\r\n", sample())));
+        assert!(!takes_red(&format!("{}a=rtpmap:116 red/90000\r\n", sample())));
     }
 
     #[test]

@@ -264,6 +264,7 @@ mod tests {
             key,
             gap: false,
             restart: false,
+            red: false,
             layer: 0,
             stream: 1,
             sequence,

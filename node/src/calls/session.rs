@@ -45,6 +45,9 @@ use super::{Fingerprint, place_of, sdp};
 /// Payload types that we offer (dynamic, RFC 3551); an answer may have the offerer's instead.
 const OPUS: u8 = 111;
 const H264: u8 = 102;
+const RED: u8 = 63;
+/// Redundant audio data (RFC 2198).
+const MIME_TYPE_RED: &str = "audio/red";
 /// Happenings held for the peer's task: states, candidates, four tracks. A call has a few dozen in all.
 const HAPPENINGS: usize = 128;
 /// Between two looks of webrtc's agent whether its stand-in answers: a tick costs microseconds and ends when there is a
@@ -80,6 +83,8 @@ pub(super) struct OutTrack {
     pub(super) track: Arc<TrackLocalStaticRTP>,
     pub(super) ssrc: u32,
     pub(super) payload_type: u8,
+    /// The type for redundant audio, if the friend takes it.
+    pub(super) red_type: Option<u8>,
 }
 
 impl std::fmt::Debug for OutTrack {
@@ -120,6 +125,18 @@ fn opus() -> RTCRtpCodec {
     }
 }
 
+/// Blocks of Opus, as many as a packet holds. The parameters name the type of the first two blocks (RFC 2198, 5), as
+/// browsers do.
+fn red() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RED.into(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: format!("{OPUS}/{OPUS}"),
+        rtcp_feedback: vec![],
+    }
+}
+
 fn h264() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_H264.into(),
@@ -134,12 +151,13 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.into(), parameter: parameter.into() }
 }
 
-/// Opus and H.264, nothing else: in particular no RTX.
+/// Opus (also redundant) and H.264, nothing else: in particular no RTX.
 fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
     let mut engine = MediaEngine::default();
     let mut video = h264();
     video.rtcp_feedback = vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")];
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS }, RtpCodecKind::Audio)?;
+    engine.register_codec(RTCRtpCodecParameters { rtp_codec: red(), payload_type: RED }, RtpCodecKind::Audio)?;
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: video, payload_type: H264 }, RtpCodecKind::Video)?;
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         engine.register_feedback(feedback("transport-cc", ""), kind);
@@ -398,8 +416,13 @@ impl Session {
         let mime = if kind.is_picture() { MIME_TYPE_H264 } else { MIME_TYPE_OPUS };
         let parameters = sender.get_parameters().await.ok()?;
         let codecs = &parameters.rtp_parameters.codecs;
-        let codec = codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime))?;
-        Some(OutTrack { track: track.clone(), ssrc: *ssrc, payload_type: codec.payload_type })
+        let of = |mime: &str| {
+            let codec = codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime));
+            codec.map(|codec| codec.payload_type)
+        };
+        let red_type = if sdp::takes_red(&self.friend) { of(MIME_TYPE_RED) } else { None };
+        let red_type = red_type.filter(|_| kind == MediaKind::Audio);
+        Some(OutTrack { track: track.clone(), ssrc: *ssrc, payload_type: of(mime)?, red_type })
     }
 
     /// What a track of the friend is: by the section that names its source, else the first of its kind.

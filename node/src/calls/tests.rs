@@ -343,6 +343,22 @@ async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
 }
 
 #[tokio::test]
+async fn redundant_audio_is_agreed_and_arrives_as_it_was_sent() {
+    let mut pair = Pair::connected().await;
+    pair.open(OPEN);
+    let agreed = |control: &MediaControl| matches!(control, MediaControl::Streams { audio_red: true, .. });
+    pair.a.control(agreed).await;
+    pair.b.control(agreed).await;
+    let redundant = Bytes::from_static(b"\xef\x0f\x00\x03\x6f\xf8\x01\x02\xf8\x03\x04\x05");
+    // Both types take turns within one stream.
+    pair.audio_passes(1).await;
+    pair.a.send(MediaKind::Audio, redundant.clone(), false).await;
+    let frame = pair.b.frame_with(redundant).await;
+    assert!(frame.red && frame.kind == MediaKind::Audio);
+    pair.audio_passes(2).await;
+}
+
+#[tokio::test]
 async fn a_silent_friend_is_noticed_and_a_quiet_one_is_not() {
     let mut pair = Pair::connected().await;
     // Nobody sends media: signs of life alone keep both from calling the other silent.

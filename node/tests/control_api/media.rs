@@ -20,6 +20,7 @@ fn frame(sequence: u32, length: usize) -> MediaFrame {
         key: true,
         gap: false,
         restart: false,
+        red: false,
         layer: 1,
         stream: 0,
         sequence,

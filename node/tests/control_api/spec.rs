@@ -59,8 +59,9 @@ async fn every_path_of_the_openapi_document_is_served() {
 fn the_media_frame_vectors_are_up_to_date() {
     let frame = |kind, key, gap, restart, layer, stream, sequence, timestamp, time_ns, payload: &'static [u8]| {
         let payload = Bytes::from_static(payload);
-        MediaFrame { kind, key, gap, restart, layer, stream, sequence, timestamp, time_ns, payload }
+        MediaFrame { kind, key, gap, restart, red: false, layer, stream, sequence, timestamp, time_ns, payload }
     };
+    let red = |frame| MediaFrame { red: true, ..frame };
     let good = [
         ("an Opus packet", frame(MediaKind::Audio, false, false, false, 0, 1, 7, 6720, 1_000_000_000, b"\xf8\xff\xfe")),
         ("a key frame of a stream that begins anew", {
@@ -72,6 +73,10 @@ fn the_media_frame_vectors_are_up_to_date() {
         ),
         ("a key frame of a shared screen", frame(MediaKind::Screen, true, false, false, 0, 3, 9, 90_000, 43, b"\x65")),
         ("the sound beside it", frame(MediaKind::Sound, false, false, false, 0, 4, 10, 48_000, 44, b"\xfc")),
+        ("an Opus packet with a copy of the one before", {
+            let payload = b"\xef\x0f\x00\x03\x6f\xf8\x01\x02\xf8\x03\x04\x05";
+            red(frame(MediaKind::Audio, false, false, false, 0, 1, 8, 7680, 1_020_000_000, payload))
+        }),
         ("no payload", frame(MediaKind::Audio, false, false, false, 3, 65_535, u32::MAX, 0, 0, b"")),
     ];
     let good: Vec<Value> = good
@@ -81,7 +86,7 @@ fn the_media_frame_vectors_are_up_to_date() {
             json!({
                 "name": name,
                 "kind": frame.kind.number(),
-                "key": frame.key, "gap": frame.gap, "restart": frame.restart, "layer": frame.layer,
+                "key": frame.key, "gap": frame.gap, "restart": frame.restart, "red": frame.red, "layer": frame.layer,
                 "stream": frame.stream, "sequence": frame.sequence, "timestamp": frame.timestamp,
                 "time_ns": frame.time_ns.to_string(), "payload": hex(&frame.payload), "bytes": hex(&frame.encode()),
             })

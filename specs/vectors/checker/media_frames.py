@@ -14,6 +14,7 @@ def read_frame(data):
         "key": bool(flags & 1),
         "gap": bool(flags & 2),
         "restart": bool(flags & 4),
+        "red": bool(flags & 8),
         "layer": flags >> 4 & 3,
         "stream": stream,
         "sequence": sequence,
@@ -26,7 +27,7 @@ def read_frame(data):
 def check_good(item):
     data = bytes.fromhex(item["bytes"])
     equal(read_frame(data) | {"name": item["name"], "bytes": item["bytes"]}, item, "fields")
-    flags = item["key"] | item["gap"] << 1 | item["restart"] << 2 | item["layer"] << 4
+    flags = item["key"] | item["gap"] << 1 | item["restart"] << 2 | item["red"] << 3 | item["layer"] << 4
     numbers = item["kind"], flags, item["stream"], item["sequence"], item["timestamp"], int(item["time_ns"])
     equal(struct.pack(">BBHIIQ", *numbers) + bytes.fromhex(item["payload"]), data, "frame as a sender writes it")
 

@@ -1,86 +1,120 @@
 //! How late packets come, and how long the buffer should therefore hold them.
 //!
 //! A packet's *transit* is its arrival minus its place in the sender's time; only differences mean something. The least
-//! transit of the last seconds is the *base*. How much later than the base packets come is kept as a histogram that
-//! forgets, and the wanted delay is a high quantile of it. All times are in milliseconds as `f64`.
+//! transit of the last seconds is the *base*; the wanted delay is a high quantile of how much later than the base packets
+//! came within the same time. What is older is forgotten altogether, so that the delay falls back soon after a bad
+//! spell. A lost packet of which a copy comes counts with the transit of its first copy; almost no copy may be missed,
+//! because what comes late can still be waited for, but a copy that is not waited for is a hole. All times are in
+//! milliseconds as `f64`.
 
 use std::collections::VecDeque;
 
-/// The base is the least transit within this time; shorter follows clock drift better, longer survives stalls.
-const BASE_WINDOW_MS: f64 = 6_000.0;
-/// The base window is kept as one minimum per slice of this length.
-const BASE_SLICE_MS: f64 = 250.0;
-/// Width of a histogram bin.
-const BIN_MS: f64 = 2.0;
-/// Bins; delays beyond one second count as one second.
-const BINS: usize = 500;
-/// What a packet's entry still weighs one packet later: half is forgotten after 350 packets, 7 s of 20 ms packets.
-const FORGET: f32 = 0.998;
-/// Share of packets that should be in time.
-const QUANTILE: f32 = 0.98;
+/// Packets are remembered for so long; shorter follows clock drift and the end of jitter better, longer survives stalls.
+const WINDOW_MS: f64 = 6_000.0;
+/// Copies are remembered longer: the deeper ones are rare.
+const COPY_WINDOW_MS: f64 = 8_000.0;
+/// At least so many packets are remembered however old they are, so that one of silence's few does not rule...
+const LEAST_ENTRIES: usize = 30;
+/// ...and at most so many of each kind: six seconds of 10 ms packets.
+const MAX_ENTRIES: usize = 600;
+/// Share of packets that may come too late.
+const MAY_BE_LATE: f64 = 0.02;
+/// Share of packets whose only copies may come too late.
+const COPIES_MAY_BE_LATE: f64 = 0.004;
+/// Added to the quantile, for the rounding of clocks.
+const ROUND_MS: f64 = 1.0;
+
+/// (arrival, transit)
+type Entry = (f64, f64);
 
 /// The estimate.
 #[derive(Debug)]
 pub(super) struct DelayEstimate {
-    /// (start of the slice, least transit in it)
-    slices: VecDeque<(f64, f64)>,
-    bins: Vec<f32>,
-    total: f32,
+    packets: VecDeque<Entry>,
+    copies: VecDeque<Entry>,
+    /// Used to sort in; kept to save an allocation for each packet. (transit, whether of a copy)
+    sorted: Vec<(f64, bool)>,
+    base: Option<f64>,
     late_ms: f64,
+    /// Wanted delay of before a restart: holds until there is something to say of the new time line.
+    held_ms: f64,
+}
+
+fn remember(entries: &mut VecDeque<Entry>, entry: Entry, window_ms: f64, least: usize) {
+    entries.push_back(entry);
+    while let Some((arrived, _)) = entries.front()
+        && (entries.len() > MAX_ENTRIES || (entries.len() > least && entry.0 - arrived > window_ms))
+    {
+        entries.pop_front();
+    }
 }
 
 impl DelayEstimate {
     pub(super) fn new() -> Self {
-        Self { slices: VecDeque::new(), bins: vec![0.0; BINS], total: 0.0, late_ms: 0.0 }
+        Self {
+            packets: VecDeque::new(),
+            copies: VecDeque::new(),
+            sorted: Vec::new(),
+            base: None,
+            late_ms: 0.0,
+            held_ms: 0.0,
+        }
     }
 
     /// Takes a packet that arrived at `now` and has its place at `media` in the sender's time.
     pub(super) fn arrived(&mut self, now: f64, media: f64) {
-        let transit = now - media;
-        match self.slices.back_mut() {
-            Some((start, least)) if now - *start < BASE_SLICE_MS => *least = least.min(transit),
-            _ => self.slices.push_back((now, transit)),
+        remember(&mut self.packets, (now, now - media), WINDOW_MS, LEAST_ENTRIES);
+        while self.copies.front().is_some_and(|(arrived, _)| now - arrived > COPY_WINDOW_MS) {
+            self.copies.pop_front();
         }
-        while self.slices.front().is_some_and(|(start, _)| now - start > BASE_WINDOW_MS) && self.slices.len() > 1 {
-            self.slices.pop_front();
+        self.base = self.packets.iter().map(|(_, transit)| *transit).min_by(f64::total_cmp);
+        if self.packets.len() > LEAST_ENTRIES {
+            self.held_ms = 0.0;
         }
-        let late = (transit - self.base().unwrap_or(transit)).max(0.0);
-        let bin = ((late / BIN_MS) as usize).min(BINS - 1);
-        self.total = self.total * FORGET + (1.0 - FORGET);
-        for weight in &mut self.bins {
-            *weight *= FORGET;
-        }
-        if let Some(weight) = self.bins.get_mut(bin) {
-            *weight += 1.0 - FORGET;
-        }
-        self.late_ms = self.quantile();
+        self.late_ms = self.quantile().max(self.held_ms);
+    }
+
+    /// Takes the first copy of a packet that did not come itself (so far); before [`Self::arrived`] of the packet that
+    /// brought it.
+    pub(super) fn copy_arrived(&mut self, now: f64, media: f64) {
+        remember(&mut self.copies, (now, now - media), COPY_WINDOW_MS, 0);
     }
 
     /// Least transit lately; None before the first packet.
     pub(super) fn base(&self) -> Option<f64> {
-        self.slices.iter().map(|(_, least)| *least).min_by(f64::total_cmp)
+        self.base
     }
 
-    /// [`QUANTILE`] of packets come not later than this after the base.
+    /// Almost all packets, or their first copies, come not later than this after the base.
     pub(super) fn late_ms(&self) -> f64 {
         self.late_ms
     }
 
     /// The sender began a new time line: transits of the old one mean nothing any more, its jitter does.
     pub(super) fn restart(&mut self) {
-        self.slices.clear();
+        self.packets.clear();
+        self.copies.clear();
+        self.base = None;
+        self.held_ms = self.late_ms;
     }
 
-    fn quantile(&self) -> f64 {
-        let wanted = self.total * QUANTILE;
-        let mut sum = 0.0;
-        for (bin, weight) in self.bins.iter().enumerate() {
-            sum += weight;
-            if sum >= wanted {
-                return (bin + 1) as f64 * BIN_MS;
+    fn quantile(&mut self) -> f64 {
+        let Some(base) = self.base else { return self.late_ms };
+        self.sorted.clear();
+        self.sorted.extend(self.packets.iter().map(|(_, transit)| (*transit, false)));
+        self.sorted.extend(self.copies.iter().map(|(_, transit)| (*transit, true)));
+        self.sorted.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let total = self.sorted.len() as f64;
+        // From the latest down, until what may be too late is used up.
+        let (mut late, mut late_copies) = (total * MAY_BE_LATE, total * COPIES_MAY_BE_LATE);
+        for (transit, copy) in &self.sorted {
+            late -= 1.0;
+            late_copies -= if *copy { 1.0 } else { 0.0 };
+            if late < 0.0 || late_copies < 0.0 {
+                return transit - base + ROUND_MS;
             }
         }
-        BINS as f64 * BIN_MS
+        ROUND_MS
     }
 }
 
@@ -94,11 +128,11 @@ mod tests {
         for i in 0..500 {
             estimate.arrived(1000.0 + f64::from(i) * 20.0, f64::from(i) * 20.0);
         }
-        assert_eq!((estimate.base(), estimate.late_ms()), (Some(1000.0), BIN_MS));
+        assert_eq!((estimate.base(), estimate.late_ms()), (Some(1000.0), ROUND_MS));
     }
 
     #[test]
-    fn jitter_raises_the_delay_soon_and_is_forgotten_slowly() {
+    fn jitter_raises_the_delay_soon_and_is_forgotten_within_seconds() {
         let mut estimate = DelayEstimate::new();
         let mut run = |from: i32, packets: i32, jitter: i32| {
             for i in from..from + packets {
@@ -107,11 +141,29 @@ mod tests {
             }
             estimate.late_ms()
         };
-        assert!(run(0, 500, 0) <= BIN_MS);
+        assert!(run(0, 500, 0) <= ROUND_MS);
         let after_one_second = run(500, 50, 60);
         assert!((40.0..=64.0).contains(&after_one_second), "{after_one_second}");
-        let after_a_minute = run(550, 3000, 0);
-        assert!(after_a_minute <= 4.0, "{after_a_minute}");
+        let after_seven_seconds = run(550, 350, 0);
+        assert!(after_seven_seconds <= 4.0, "{after_seven_seconds}");
+    }
+
+    #[test]
+    fn copies_of_lost_packets_are_waited_for() {
+        for (every, waited) in [(100, true), (400, false)] {
+            let mut estimate = DelayEstimate::new();
+            for i in 0..1000 {
+                let at = f64::from(i) * 20.0;
+                // Some are lost: the next packet carries their copies.
+                match i % every {
+                    1 => continue,
+                    2 => estimate.copy_arrived(at, at - 20.0),
+                    _ => {}
+                }
+                estimate.arrived(at, at);
+            }
+            assert_eq!(estimate.late_ms() > 20.0, waited, "one in {every}: {}", estimate.late_ms());
+        }
     }
 
     #[test]
@@ -125,5 +177,15 @@ mod tests {
         let base = estimate.base().unwrap();
         assert!((base - 24.0).abs() < 2.0, "{base}");
         assert!(estimate.late_ms() <= 4.0, "{}", estimate.late_ms());
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_times_say() {
+        let mut estimate = DelayEstimate::new();
+        for i in 0..5000 {
+            estimate.copy_arrived(0.0, f64::from(i));
+            estimate.arrived(0.0, f64::from(i));
+        }
+        assert!(estimate.packets.len() <= MAX_ENTRIES && estimate.copies.len() <= MAX_ENTRIES);
     }
 }

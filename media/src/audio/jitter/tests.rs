@@ -74,7 +74,7 @@ fn simulate(seconds: u32, seed: u64, drift: f64, path: &Path) -> Outcome {
     for tick in 0..u64::from(seconds) * 100 {
         let now = SECOND + 3 * MS + tick * 10 * MS;
         while let Some((at, i)) = arrivals.next_if(|(at, _)| *at <= now) {
-            buffer.push(at, 77_000_u32.wrapping_add(i * 960), false, packet_of(i));
+            buffer.push(at, 77_000_u32.wrapping_add(i * 960), false, false, packet_of(i));
         }
         buffer.pull(now, &mut out);
         heard.push(out[0]);
@@ -105,7 +105,7 @@ fn the_first_sound_is_given_out_soon_after_the_first_packet() {
     let mut buffer = JitterBuffer::new(Box::new(Numbers));
     let mut out = [0.0; 480];
     buffer.pull(SECOND, &mut out);
-    buffer.push(SECOND + MS, 5, false, packet_of(9));
+    buffer.push(SECOND + MS, 5, false, false, packet_of(9));
     let mut first = None;
     for tick in 1..10 {
         buffer.pull(SECOND + tick * 10 * MS, &mut out);
@@ -138,7 +138,7 @@ fn disordered_packets_are_played_in_order() {
 fn lost_packets_are_rebuilt_from_the_next_one() {
     let outcome = simulate(60, 4, 1.0, &|_, random| (random.uniform() > 0.05).then_some(5.0));
     let lost_share = 0.05;
-    let recovered = outcome.stats.recovered as f64 / outcome.stats.played as f64;
+    let recovered = outcome.stats.fec as f64 / outcome.stats.played as f64;
     assert!(recovered > lost_share * 0.85, "{:?}", outcome.stats);
     assert!(outcome.stats.concealed_share() < lost_share * 0.2, "{:?}", outcome.stats);
     assert!(outcome.late_delay_ms < 60.0, "{}", outcome.late_delay_ms);
@@ -196,7 +196,7 @@ fn announced_silence_is_not_counted_as_lost() {
         let speaks = !(50..200).contains(&i);
         if tick % 2 == 0 && (speaks || i < 52 || i % 8 == 0) {
             let payload = if speaks { packet_of(i) } else { vec![9 << 3] };
-            buffer.push(now, i * 960, false, payload);
+            buffer.push(now, i * 960, false, false, payload);
         }
         buffer.pull(now + MS, &mut out);
     }
@@ -223,7 +223,7 @@ fn a_sender_that_begins_anew_is_followed_at_once_if_it_says_so_and_soon_if_not()
             if tick % 2 == 0 {
                 let i = u32::try_from(tick / 2).unwrap();
                 let jump = if i >= 100 { 0x9000_0000 } else { 0 };
-                buffer.push(now, jump + i * 960, told && i == 100, packet_of(i));
+                buffer.push(now, jump + i * 960, told && i == 100, false, packet_of(i));
             }
             buffer.pull(now + MS, &mut out);
         }
@@ -241,9 +241,9 @@ fn a_single_packet_from_nowhere_changes_nothing() {
     for i in 0..200_u32 {
         let now = SECOND + u64::from(i) * 20 * MS;
         if i % 50 == 25 {
-            buffer.push(now, i.wrapping_mul(0x1234_5678), false, packet_of(7));
+            buffer.push(now, i.wrapping_mul(0x1234_5678), false, false, packet_of(7));
         }
-        buffer.push(now, i * 960, false, packet_of(i));
+        buffer.push(now, i * 960, false, false, packet_of(i));
         buffer.pull(now + MS, &mut out);
         buffer.pull(now + 11 * MS, &mut out);
     }
@@ -257,7 +257,7 @@ fn the_timestamp_wraps_without_a_sound() {
     let mut out = [0.0; 480];
     for i in 0..200_u32 {
         let now = SECOND + u64::from(i) * 20 * MS;
-        buffer.push(now, (u32::MAX - 96_000).wrapping_add(i * 960), false, packet_of(i));
+        buffer.push(now, (u32::MAX - 96_000).wrapping_add(i * 960), false, false, packet_of(i));
         buffer.pull(now + MS, &mut out);
         buffer.pull(now + 11 * MS, &mut out);
     }
@@ -270,7 +270,7 @@ fn a_sink_that_stood_still_does_not_play_the_past() {
     let mut out = [0.0; 480];
     for i in 0..500_u32 {
         let now = SECOND + u64::from(i) * 20 * MS;
-        buffer.push(now, i * 960, false, packet_of(i));
+        buffer.push(now, i * 960, false, false, packet_of(i));
         if !(100..400).contains(&i) {
             buffer.pull(now + MS, &mut out);
             buffer.pull(now + 11 * MS, &mut out);
@@ -305,7 +305,7 @@ fn real_speech_over_a_bad_path_is_still_that_speech() {
     for tick in 0..2000_u64 {
         let now = SECOND + tick * 10 * MS;
         while let Some((at, timestamp, packet)) = arrivals.next_if(|(at, ..)| *at <= now) {
-            buffer.push(at, timestamp, false, packet);
+            buffer.push(at, timestamp, false, false, packet);
         }
         buffer.pull(now, &mut out);
         probe.received.push(now, &out);
@@ -321,7 +321,7 @@ fn real_speech_over_a_bad_path_is_still_that_speech() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { timestamp: u32, restart: bool, payload: Vec<u8> },
+    Push { timestamp: u32, restart: bool, red: bool, payload: Vec<u8> },
     Pull { len: usize },
     Wait { ms: u64 },
 }
@@ -333,11 +333,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Just(vec![9 << 3]),
         (0..2000_usize).prop_map(|len| vec![0x48; len]),
     ];
-    let push = (timestamp, prop::bool::weighted(0.05), payload).prop_map(|(timestamp, restart, payload)| Step::Push {
-        timestamp,
-        restart,
-        payload,
+    let redundant = (0..10_u32, any::<bool>()).prop_map(|(number, old)| {
+        let offset = if old { 16_000_u32 } else { 960 };
+        let header = (offset << 10 | 6).to_be_bytes();
+        [&[0xef, header[1], header[2], header[3], 0x6f][..], &packet_of(number), &packet_of(number + 1)].concat()
     });
+    let payload = prop_oneof![3 => payload, 1 => redundant];
+    let push = (timestamp, prop::bool::weighted(0.05), any::<bool>(), payload)
+        .prop_map(|(timestamp, restart, red, payload)| Step::Push { timestamp, restart, red, payload });
     let step = prop_oneof![
         4 => push,
         3 => (0..4000_usize).prop_map(|len| Step::Pull { len }),
@@ -355,7 +358,7 @@ proptest! {
         let mut now = 0_u64;
         for step in steps {
             match step {
-                Step::Push { timestamp, restart, payload } => buffer.push(now, timestamp, restart, payload),
+                Step::Push { timestamp, restart, red, payload } => buffer.push(now, timestamp, restart, red, payload),
                 Step::Pull { len } => {
                     let mut out = vec![7.7; len];
                     buffer.pull(now, &mut out);
@@ -365,7 +368,7 @@ proptest! {
                 }
                 Step::Wait { ms } => now += ms * MS,
             }
-            prop_assert!(buffer.packets.len() <= MAX_PACKETS);
+            prop_assert!(buffer.packets.len() <= MAX_PACKETS && buffer.seen.len() <= MAX_SEEN);
             prop_assert!(buffer.pending.len() <= 4000 + 2 * packet::MAX_PACKET_SAMPLES);
             prop_assert!(buffer.heard.len() <= MAX_LAG);
             prop_assert!(buffer.stats().delay_ms.is_finite() && buffer.stats().target_ms <= 500.0);

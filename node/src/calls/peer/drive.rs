@@ -169,6 +169,8 @@ pub(super) struct Driver {
     silent: bool,
     /// What the friend takes, by [`place_of`].
     accepted: [bool; 4],
+    /// The friend takes redundant audio.
+    red_accepted: bool,
     /// Key frames: of the camera, of the shared screen.
     ask_client: [Limited; 2],
     ask_friend: [Limited; 2],
@@ -216,6 +218,7 @@ impl Driver {
             seats: 0,
             silent: false,
             accepted: [true; 4],
+            red_accepted: false,
             ask_client: [Limited::new(ASK_CLIENT), Limited::new(ASK_CLIENT)],
             ask_friend: [Limited::new(ASK_FRIEND), Limited::new(ASK_FRIEND)],
             measure: Measure::new(now),
@@ -367,6 +370,7 @@ impl Driver {
         self.push(MediaControl::Streams {
             receive: MediaKind::ALL.into_iter().filter(accepted).map(stream).collect(),
             audio_codec: codec(MediaKind::Audio),
+            audio_red: self.red_accepted,
             video_codec: taken(MediaKind::Video),
             screen_codec: taken(MediaKind::Screen),
             sound_codec: taken(MediaKind::Sound),

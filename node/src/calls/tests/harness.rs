@@ -216,6 +216,7 @@ impl Side {
             key,
             gap: false,
             restart: false,
+            red: kind == MediaKind::Audio && payload.first() == Some(&0xef),
             layer: 0,
             stream: 0,
             sequence: 0,

@@ -286,6 +286,7 @@ fn send_silence(media: &MediaChannel, sequence: u32) {
         key: false,
         gap: false,
         restart: sequence == 0,
+        red: false,
         layer: 0,
         stream: 0,
         sequence,

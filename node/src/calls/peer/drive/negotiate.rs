@@ -10,6 +10,7 @@ use webrtc::peer_connection::RTCPeerConnectionState;
 
 use super::{AHEAD, Driver, Live, MAX_TRACKS};
 use crate::calls::candidate::{Candidate, Kind};
+use crate::calls::inbound::AudioTypes;
 use crate::calls::outbound::Input;
 use crate::calls::peer::{Connected, Failure, FailureKind, OfferKind, PeerEvent};
 use crate::calls::session::{Happening, Session, SessionConfig, SessionError};
@@ -164,9 +165,14 @@ impl Driver {
         }
         let accepted = std::array::from_fn(|at| tracks[at].is_some());
         self.measure.sends(std::array::from_fn(|at| tracks[at].as_ref().map(|track| track.ssrc)));
+        let audio = tracks[place_of(MediaKind::Audio)].as_ref();
+        let red = audio.is_some_and(|audio| audio.red_type.is_some());
+        if let Some(audio) = audio {
+            self.shared.set_audio_types(AudioTypes { opus: audio.payload_type, red: audio.red_type });
+        }
         let _ = self.inputs.send(Input::Wire(tracks)).await;
-        if accepted != self.accepted {
-            self.accepted = accepted;
+        if (accepted, red) != (self.accepted, self.red_accepted) {
+            (self.accepted, self.red_accepted) = (accepted, red);
             self.describe_streams();
         }
     }

@@ -1,0 +1,204 @@
+//! From frames of sound to the packets of a voice: encoder, redundancy by measured loss, and silence that costs little.
+//!
+//! It is pure: no clock, no thread, no lock. The session feeds it captured sound (`session/voice_out.rs`), the
+//! simulation of a call feeds it files ([`crate::measure::voice_path`]).
+
+use super::AudioSettings;
+use super::codec::{CodecError, OpusEncoder, VoiceEncoder};
+use super::packet;
+use super::protection::{Known, Plan, Protection};
+use super::red::Packer;
+
+/// In announced silence one packet in this time goes out: with it at least six a second flow, which both ends take as
+/// the sign of life that a call needs (five a second).
+const KEEP_ALIVE_MS: u32 = 160;
+/// So many packets announce a silence, in case one is lost.
+const ANNOUNCEMENTS: u32 = 2;
+
+/// A packet that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoicePacket {
+    /// One Opus packet, or redundant audio data that holds it.
+    pub payload: Vec<u8>,
+    /// Which of the two.
+    pub red: bool,
+}
+
+/// What was made; counts only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderCounts {
+    /// Frames that need not be sent because they only say "still nothing".
+    pub withheld: u64,
+    /// Packets that carry copies.
+    pub redundant: u64,
+}
+
+/// See the module.
+pub struct VoiceSender {
+    encoder: Box<dyn VoiceEncoder>,
+    protection: Protection,
+    plan: Plan,
+    packer: Packer,
+    keep_alive: u32,
+    /// Frames of silence since somebody spoke, and since a packet went out.
+    quiet: u32,
+    unsent: u32,
+    scratch: Vec<u8>,
+    counts: SenderCounts,
+}
+
+impl std::fmt::Debug for VoiceSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VoiceSender").field("plan", &self.plan).field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl VoiceSender {
+    /// Begins with the settings' bitrate, and with some redundancy until something is known of the path.
+    pub fn new(settings: &AudioSettings) -> Result<Self, CodecError> {
+        let encoder = OpusEncoder::new(settings)?;
+        let plan = Plan { bitrate: settings.max_bitrate, generations: 0, expected_loss: 0.0 };
+        Ok(Self {
+            encoder: Box::new(encoder),
+            protection: Protection::new(settings.max_bitrate, settings.frame_ms),
+            plan,
+            packer: Packer::default(),
+            keep_alive: (KEEP_ALIVE_MS / settings.frame_ms.max(1)).max(1),
+            quiet: 0,
+            unsent: 0,
+            scratch: Vec::new(),
+            counts: SenderCounts::default(),
+        })
+    }
+
+    /// Whether silence is sent as (almost) nothing.
+    pub fn set_dtx(&mut self, on: bool) {
+        self.encoder.set_dtx(on);
+    }
+
+    /// Whether the other side takes redundant audio data.
+    pub fn set_redundancy_taken(&mut self, taken: bool) {
+        self.protection.set_taken(taken);
+        self.apply(self.protection.without_news(self.plan));
+    }
+
+    /// How the path is now; returns what will be done about it.
+    pub fn feedback(&mut self, now_ms: u64, known: Known) -> Plan {
+        let plan = self.protection.plan(now_ms, known);
+        self.apply(plan);
+        plan
+    }
+
+    fn apply(&mut self, plan: Plan) {
+        if plan.bitrate != self.plan.bitrate {
+            self.encoder.set_bitrate(plan.bitrate);
+        }
+        self.encoder.set_expected_loss(plan.expected_loss);
+        self.plan = plan;
+    }
+
+    /// What is done now.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn counts(&self) -> SenderCounts {
+        self.counts
+    }
+
+    /// Encodes a frame (of the settings' length) whose first sample has this timestamp. None: nothing has to be sent.
+    pub fn encode(&mut self, timestamp: u32, frame: &[f32]) -> Result<Option<VoicePacket>, CodecError> {
+        self.encoder.encode(frame, &mut self.scratch)?;
+        let silent = packet::is_dtx(&self.scratch);
+        // Noise that the encoder sends now and then within a silence does not end it.
+        self.quiet = if silent || (self.quiet > 0 && packet::is_noise(&self.scratch)) { self.quiet + 1 } else { 0 };
+        self.unsent += 1;
+        if silent && self.quiet > ANNOUNCEMENTS && self.unsent < self.keep_alive {
+            self.counts.withheld += 1;
+            return Ok(None);
+        }
+        self.unsent = 0;
+        let mut payload = Vec::new();
+        let red = self.packer.pack(timestamp, &self.scratch, self.plan.generations, &mut payload);
+        if red {
+            self.counts.redundant += 1;
+        } else {
+            payload.extend_from_slice(&self.scratch);
+        }
+        Ok(Some(VoicePacket { payload, red }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::red;
+    use crate::audio::synth::{Speech, Synth};
+
+    fn known(loss: f64) -> Known {
+        Known { bitrate: 500_000, loss, burst: 1.0 }
+    }
+
+    fn sender() -> VoiceSender {
+        VoiceSender::new(&AudioSettings::default()).unwrap()
+    }
+
+    #[test]
+    fn copies_follow_the_loss_if_the_other_side_takes_them() {
+        for taken in [true, false] {
+            let mut sender = sender();
+            sender.set_redundancy_taken(taken);
+            let mut speech = Speech::new(3);
+            let mut frame = [0.0; 960];
+            let mut most = 0;
+            for second in 0..10 {
+                sender.feedback(second * 1000, known(0.0));
+            }
+            for i in 0..400_u32 {
+                if i == 100 {
+                    sender.feedback(10_000 + u64::from(i) * 20, known(0.2));
+                }
+                speech.fill(&mut frame);
+                let Some(packet) = sender.encode(i * 960, &frame).unwrap() else { continue };
+                if packet.red {
+                    assert!(i > 100, "no copies without loss");
+                    most = most.max(red::read(&packet.payload).unwrap().len() - 1);
+                } else {
+                    assert!(packet::duration(&packet.payload) == Ok(960));
+                }
+            }
+            assert_eq!(most, if taken { 3 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn silence_costs_a_few_packets_a_second() {
+        let mut sender = sender();
+        sender.set_redundancy_taken(true);
+        sender.feedback(0, known(0.2));
+        let mut noise = 1_u32;
+        let (mut frame, mut sent, mut bytes, mut longest, mut last) = ([0.0; 960], 0, 0, 0, 0);
+        for i in 0..1500_u32 {
+            for sample in &mut frame {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *sample = (noise >> 16) as f32 / 65_536.0 * 2e-3 - 1e-3;
+            }
+            let packet = sender.encode(i * 960, &frame).unwrap();
+            // The encoder takes a second to believe in silence.
+            if let (Some(packet), 500..) = (packet, i) {
+                sent += 1;
+                bytes += packet.payload.len();
+                longest = longest.max(i - last);
+                last = i;
+            } else if i < 500 {
+                last = i;
+            }
+        }
+        assert!((6 * 20..=11 * 20).contains(&sent), "{sent} packets in 20 s of silence");
+        assert!(bytes < 20 * 300, "{bytes} bytes in 20 s of silence");
+        assert!(longest <= 8, "{longest} frames without a sign of life");
+    }
+}
