@@ -458,6 +458,17 @@ pub enum Bench {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
+    /// Mouth to ear through real sound devices, and how soon the delay falls back after a bad spell
+    ///
+    /// Runs a PulseAudio server of its own, whose devices make no sound.
+    Delay {
+        /// How long the calm part of the call lasts
+        #[arg(default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=60))]
+        seconds: u64,
+        /// Keep homes and logs in this folder
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
     /// How a call sounds and looks over bad networks: PESQ, delay, PSNR, freezes, rates, cell by cell of a grid
     ///
     /// Runs the program `quality` that is built beside this one (`cargo build --release --workspace --bins`).

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use twocan_control::{Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, Shown};
+use twocan_media::audio::backend::{self, AudioBackend};
 use twocan_media::session::{Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
 use twocan_media::{EncodedFrame, Kind};
 
@@ -107,6 +108,14 @@ impl Voice {
     /// # Errors
     /// What the session failed with: a device or file that cannot be used.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        Self::start_on(config, &backend::system())
+    }
+
+    /// Like [`Self::start`], on this sound system instead of the machine's own.
+    ///
+    /// # Errors
+    /// As of [`Self::start`].
+    pub fn start_on(config: SessionConfig, system: &Arc<dyn AudioBackend>) -> Result<Self, SessionError> {
         let (tx, outgoing) = mpsc::channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
@@ -115,7 +124,7 @@ impl Voice {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let session = Session::start_with(config, out)?;
+        let session = Session::start_on(config, out, system)?;
         Ok(Self { session: Arc::new(session), outgoing, dropped })
     }
 

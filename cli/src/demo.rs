@@ -5,6 +5,8 @@
 
 pub mod bench;
 pub mod call;
+#[cfg(target_os = "linux")]
+pub mod delay;
 pub mod diary;
 pub mod idle;
 pub mod node;

@@ -68,6 +68,11 @@ pub async fn run(bench: Bench, out: &mut Out) -> Result<Exit, Failure> {
             let folder = Folder::new(keep.as_deref())?;
             interruptible(bench_setup(folder.path(), *runs, &mut Story::new(out, quiet))).await?
         }
+        Bench::Delay { seconds, keep } => {
+            let folder = Folder::new(keep.as_deref())?;
+            let story = &mut Story::new(out, quiet);
+            interruptible(bench_delay(folder.path(), Duration::from_secs(*seconds), story)).await?
+        }
         Bench::Idle { seconds, keep } => {
             let folder = Folder::new(keep.as_deref())?;
             interruptible(bench_idle(folder.path(), *seconds, &mut Story::new(out, quiet))).await?
@@ -132,6 +137,27 @@ async fn bench_calls(folder: &Path, talk: &Talk, times: u32, story: &mut Story<'
         Row::of("answer to first audio, both", "ms", Some(60.0), &pick(&|n| both(n.audio_ms))),
     ];
     Ok(Outcomes { runs: times, failed: failures.len(), failures, rows: rows.into_iter().flatten().collect() })
+}
+
+#[cfg(target_os = "linux")]
+async fn bench_delay(folder: &Path, calm: Duration, story: &mut Story<'_>) -> Result<Outcomes, Failure> {
+    let measured = super::delay::measure(folder, calm, story).await?;
+    let row = |what, unit, to_reach, count, median, p95, worst| Row { what, unit, count, median, p95, worst, to_reach };
+    let mut rows = vec![
+        row("mouth to ear", "ms", Some(90.0), measured.pieces, measured.median_ms, measured.p95_ms, measured.worst_ms),
+        row("in the jitter buffer", "ms", None, 1, measured.buffer_ms, measured.buffer_ms, measured.buffer_ms),
+    ];
+    let mut failures = Vec::new();
+    match measured.back_s {
+        Some(back) => rows.push(row("back after the bad spell", "s", Some(10.0), 1, back, back, back)),
+        None => failures.push("the delay did not fall back after the bad spell".to_owned()),
+    }
+    Ok(Outcomes { runs: 1, failed: failures.len(), failures, rows })
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn bench_delay(_: &Path, _: Duration, _: &mut Story<'_>) -> Result<Outcomes, Failure> {
+    Err(Failure::new(Exit::NotFound, "this bench needs PulseAudio, which runs on Linux"))
 }
 
 /// One run from nothing to friends and back: ready, API, request, link, lookup, relink cached and by DHT.

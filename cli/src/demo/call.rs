@@ -105,11 +105,11 @@ pub struct Numbers {
 }
 
 /// Ends media tasks when dropped: also when a call fails half-way.
-struct Task(JoinHandle<Result<(), Failure>>);
+pub(super) struct Task(pub(super) JoinHandle<Result<(), Failure>>);
 
 impl Task {
     /// Waits for the media's own end, so that nothing of the call is left running.
-    async fn finish(mut self) {
+    pub(super) async fn finish(mut self) {
         // One that does not end is ended by dropping it.
         let _ = timeout(FINISH, &mut self.0).await;
     }

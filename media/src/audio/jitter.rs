@@ -29,10 +29,10 @@ const STOPPED_MS: f64 = 1_000.0;
 /// Least and most delay that is aimed for.
 const TARGET_RANGE_MS: (f64, f64) = (10.0, 500.0);
 /// Safety on top of the quantile.
-const MARGIN_MS: f64 = 3.0;
+const MARGIN_MS: f64 = 4.0;
 /// A delay so far above the target is shortened, so far below it lengthened; between them nothing is touched.
 const SHORTEN_ABOVE_MS: f64 = 10.0;
-const LENGTHEN_BELOW_MS: f64 = 4.0;
+const LENGTHEN_BELOW_MS: f64 = 2.0;
 /// At most one cut or doubling in this time, so that speech stays natural...
 const STRETCH_EVERY_MS: f64 = 60.0;
 /// ...unless the delay is this far above the target: then as fast as it goes.

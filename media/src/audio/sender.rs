@@ -164,7 +164,7 @@ mod tests {
                 speech.fill(&mut frame);
                 let Some(packet) = sender.encode(i * 960, &frame).unwrap() else { continue };
                 if packet.red {
-                    assert!(i > 100, "no copies without loss");
+                    assert!(i >= 100, "no copies without loss");
                     most = most.max(red::read(&packet.payload).unwrap().len() - 1);
                 } else {
                     assert!(packet::duration(&packet.payload) == Ok(960));
@@ -198,7 +198,7 @@ mod tests {
             }
         }
         assert!((6 * 20..=11 * 20).contains(&sent), "{sent} packets in 20 s of silence");
-        assert!(bytes < 20 * 300, "{bytes} bytes in 20 s of silence");
+        assert!(bytes < 20 * 400, "{bytes} bytes in 20 s of silence");
         assert!(longest <= 8, "{longest} frames without a sign of life");
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::audio::AudioSettings;
 use crate::audio::codec::{CodecError, LOOKAHEAD, OpusDecoder, OpusEncoder, VoiceEncoder};
+use crate::audio::sender::VoiceSender;
 use crate::audio::synth::{Speech, Synth};
 use crate::measure::DelayProbe;
 use proptest::prelude::*;
@@ -93,7 +94,7 @@ fn a_clean_path_costs_the_least_delay_and_nothing_is_guessed() {
     let outcome = simulate(30, 1, 1.0, &|_, random| Some(2.0 + random.uniform()));
     assert_eq!(outcome.stats.concealed, 0);
     assert_eq!((outcome.stats.late, outcome.stats.refused, outcome.stats.restarts), (0, 0, 0));
-    assert!((18.0..28.0).contains(&outcome.late_delay_ms), "{}", outcome.late_delay_ms);
+    assert!((12.0..24.0).contains(&outcome.late_delay_ms), "{}", outcome.late_delay_ms);
     let mut numbers: Vec<f32> = outcome.heard.iter().copied().filter(|x| *x > 0.0).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] >= pair[0]), "played in order");
     numbers.dedup();
@@ -115,7 +116,7 @@ fn the_first_sound_is_given_out_soon_after_the_first_packet() {
         }
     }
     let after = first.expect("the packet is played") - 1.0;
-    assert!((19.9..20.1).contains(&after), "first sound after {after} ms");
+    assert!((14.9..15.1).contains(&after), "first sound after {after} ms");
 }
 
 #[test]
@@ -174,6 +175,46 @@ fn drifting_clocks_are_followed_both_ways() {
         assert!(outcome.stats.concealed_share() < 0.002, "drift {drift}: {:?}", outcome.stats);
         assert!((15.0..40.0).contains(&outcome.late_delay_ms), "drift {drift}: {}", outcome.late_delay_ms);
     }
+}
+
+#[test]
+fn clocks_that_drift_for_hours_neither_empty_the_buffer_nor_fill_it() {
+    for drift in [0.9998, 1.0002] {
+        let outcome = simulate(2 * 3600, 7, drift, &|_, random| Some(5.0 + 4.0 * random.uniform()));
+        let stats = outcome.stats;
+        // 200 millionths of two hours are 1.4 seconds of sound, all of which were cut out or said twice.
+        let led = if drift > 1.0 { stats.shortened } else { stats.lengthened };
+        assert!((48 * 1_350..48 * 1_700).contains(&led), "drift {drift}: {stats:?}");
+        assert_eq!((stats.late, stats.restarts, stats.skipped), (0, 0, 0), "drift {drift}: {stats:?}");
+        assert!(stats.concealed_share() < 1e-5, "drift {drift}: {stats:?}");
+        assert!((12.0..35.0).contains(&outcome.late_delay_ms), "drift {drift}: {}", outcome.late_delay_ms);
+        assert!(stats.level_ms < 60.0, "drift {drift}: {stats:?}");
+    }
+}
+
+#[test]
+fn copies_are_played_in_the_place_of_lost_packets() {
+    let mut buffer = JitterBuffer::new(Box::new(Numbers));
+    let mut packer = red::Packer::default();
+    let (mut out, mut payload, mut heard) = ([0.0; 480], Vec::new(), Vec::new());
+    for i in 0..400_u32 {
+        let now = SECOND + u64::from(i) * 20 * MS;
+        let packed = packer.pack(i * 960, &packet_of(i), 2, &mut payload);
+        // Of every five packets two in a row are lost.
+        if i % 5 > 1 {
+            let payload = if packed { payload.clone() } else { packet_of(i) };
+            buffer.push(now, i * 960, false, packed, payload);
+        }
+        for half in 0..2 {
+            buffer.pull(now + MS + half * 10 * MS, &mut out);
+            heard.push(out[0]);
+        }
+    }
+    let stats = buffer.stats();
+    assert!(stats.red > 100 * 960 && stats.fec == 0, "{stats:?}");
+    let late: Vec<f32> = heard.into_iter().skip(200).collect();
+    assert!(late.iter().all(|number| *number > 0.0), "every packet is heard once the buffer waits: {late:?}");
+    assert!(late.windows(2).all(|pair| pair[1] >= pair[0]));
 }
 
 #[test]
@@ -319,6 +360,48 @@ fn real_speech_over_a_bad_path_is_still_that_speech() {
     assert!((30.0 + codec..90.0 + codec).contains(&report.median_ms), "{report:?}");
 }
 
+#[test]
+fn in_announced_silence_the_noise_goes_on_as_loud_as_it_was() {
+    let mut sender = VoiceSender::new(&AudioSettings::default()).unwrap();
+    let mut buffer = JitterBuffer::new(Box::new(OpusDecoder::new().unwrap()));
+    let (mut random, mut speech) = (Random(5), Speech::new(5));
+    let (mut frame, mut out) = ([0.0_f32; 960], [0.0; 480]);
+    let power = |sound: &[f32]| sound.iter().map(|x| f64::from(x * x)).sum::<f64>();
+    let (mut said, mut heard, mut sent) = (0.0, Vec::new(), 0);
+    for i in 0..1000_u32 {
+        // Somebody speaks, and then there is a quiet room: noise of -54 dBFS, duller than white.
+        let mut last = 0.0;
+        if i < 150 {
+            speech.fill(&mut frame);
+        }
+        for sample in frame.iter_mut().filter(|_| i >= 150) {
+            last = 0.7 * last + 0.0025 * (random.uniform() as f32 * 2.0 - 1.0);
+            *sample = last;
+        }
+        let now = SECOND + u64::from(i) * 20 * MS;
+        if let Some(packet) = sender.encode(i * 960, &frame).unwrap() {
+            sent += u32::from(i >= 500);
+            buffer.push(now, i * 960, false, packet.red, packet.payload);
+        }
+        for half in 0..2 {
+            buffer.pull(now + MS + half * 10 * MS, &mut out);
+            if i >= 500 {
+                heard.push(power(&out));
+            }
+        }
+        if i >= 500 {
+            said += power(&frame);
+        }
+    }
+    assert!(sent < 120, "{sent} packets in 10 s: this is no silence");
+    let level = 10.0 * (heard.iter().sum::<f64>() / said).log10();
+    assert!((-8.0..4.0).contains(&level), "{level} dB against the room");
+    let quietest = heard.chunks(20).map(|piece| piece.iter().sum::<f64>()).fold(f64::MAX, f64::min);
+    let dead = 10.0 * (quietest / (said / 50.0)).log10();
+    assert!(dead > -15.0, "a dead line: {dead} dB");
+    assert_eq!(buffer.stats().concealed, 0);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push { timestamp: u32, restart: bool, red: bool, payload: Vec<u8> },
@@ -360,10 +443,9 @@ proptest! {
             match step {
                 Step::Push { timestamp, restart, red, payload } => buffer.push(now, timestamp, restart, red, payload),
                 Step::Pull { len } => {
-                    let mut out = vec![7.7; len];
+                    let mut out = vec![f32::NAN; len];
                     buffer.pull(now, &mut out);
-                    prop_assert!(!out.contains(&7.7), "every sample is written");
-                    prop_assert!(out.iter().all(|sample| sample.is_finite()));
+                    prop_assert!(out.iter().all(|sample| sample.is_finite()), "every sample is written");
                     now += len as u64 * SECOND / 48_000;
                 }
                 Step::Wait { ms } => now += ms * MS,

@@ -17,7 +17,8 @@ fn outcome(seconds: usize, path: &VoicePath) -> VoiceOutcome {
 fn a_clean_path_has_no_copies_no_guesses_and_little_delay() {
     let clean = outcome(20, &VoicePath::default());
     assert_eq!((clean.stats.concealed, clean.stats.red, clean.stats.fec), (0, 0, 0), "{:?}", clean.stats);
-    assert_eq!(clean.generations, 0.0);
+    // Until the path is known there is one copy: six of the twenty seconds.
+    assert!(clean.generations < 0.35, "{}", clean.generations);
     let delay = clean.delay.unwrap();
     // 20 ms of frame, 10 ms on the way, 6.5 ms in the codec, and the buffer.
     assert!(delay.median_ms < 36.5 + 22.0, "{delay:?}");

@@ -14,8 +14,10 @@ const HOPELESS: Duration = Duration::from_secs(3);
 const MANY: u32 = 20;
 /// Seldom.
 const SELDOM: Duration = Duration::from_secs(10);
-/// Between checks of the pair in use while media comes over it.
+/// Between checks of the pair in use.
 const IN_USE: Duration = Duration::from_millis(400);
+/// The same while media comes over it: a way that is cut is noticed by the silence first.
+const IN_USE_HEARD: Duration = Duration::from_millis(1000);
 /// Between checks of the pair in use while one is unanswered.
 const DOUBTED: Duration = Duration::from_millis(100);
 /// Between checks of the pair in use when it has been dead for seconds, and there is no other: the network may come
@@ -149,6 +151,7 @@ impl Pair {
     fn pause(&self, now: Instant, in_use: bool, reserve: bool) -> Duration {
         if self.answered.is_some() && self.missed.is_none_or(|(_, count)| count <= 1) {
             return match (in_use, reserve) {
+                (true, _) if self.is_heard(now) => IN_USE_HEARD,
                 (true, _) => IN_USE,
                 (_, true) => RESERVE,
                 _ => SPARE,

@@ -29,8 +29,10 @@ use crate::relay::RelayedEvent;
 
 /// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
 const TICK: Duration = Duration::from_millis(90);
-/// A sign of life is sent when nothing else has gone out for this long (at least five packets a second, always).
+/// A sign of life is sent when nothing else has gone out for this long (at least five packets a second, always)...
 const SIGN_OF_LIFE_MS: u64 = 100;
+/// ...or for this long, while there is a client that sends audio: a silent one gives a packet every 160 ms by itself.
+const SIGN_WITH_CLIENT_MS: u64 = 175;
 /// Nothing for this long is silence.
 const SILENCE_MS: u64 = 1500;
 /// A path must be up within this time after the answer (before the call machine's ten seconds end, so that its words
@@ -502,7 +504,9 @@ impl Driver {
         }
         let Some(live) = &mut self.live else { return };
         if let Some(verified) = live.verified {
-            if live.session.meters.idle_out_ms(now) >= SIGN_OF_LIFE_MS {
+            let client = self.flow.audio && super::lock(&self.shared.seat).is_some();
+            let patience = if client { SIGN_WITH_CLIENT_MS } else { SIGN_OF_LIFE_MS };
+            if live.session.meters.idle_out_ms(now) >= patience {
                 live.session.sign_of_life().await;
             }
             let silent = live.session.meters.silence_ms(now, verified) >= SILENCE_MS;
