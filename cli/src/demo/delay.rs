@@ -20,7 +20,7 @@ use twocan_media::audio::synth::{Speech, Synth};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::measure::{DelayProbe, Piece, SoundLog};
 use twocan_media::now_ns;
-use twocan_media::session::SessionConfig;
+use twocan_media::session::{ScreenOptions, SessionConfig};
 use twocan_media::video::{self, VideoSink};
 
 use super::call::Task;
@@ -169,6 +169,7 @@ fn person(audio_in: AudioSource, audio_out: AudioSink, system: &Arc<dyn AudioBac
         video_in: None,
         video_out: VideoSink::Null,
         video: video::Settings::default(),
+        screen: ScreenOptions::default(),
     };
     Voice::start_on(config, system).map_err(|error| unusable(&error))
 }

@@ -89,6 +89,7 @@ impl Inner {
                 key: false,
                 gap: false,
                 restart: !std::mem::replace(&mut self.begun, true),
+                red: false,
                 layer: 0,
                 stream: 0,
                 sequence: self.sequence,

@@ -300,6 +300,7 @@ impl Worker {
             key: encoded.key,
             gap: false,
             restart: false,
+            red: false,
             layer: encoded.layer,
             stream: 0,
             sequence: self.sequence,
