@@ -269,6 +269,7 @@ enum Driver {
 #[derive(Default)]
 struct PictureOut {
     sender: Option<video::Sender>,
+    source: Option<VideoSource>,
     flowing: bool,
     bitrate: Option<u32>,
 }
@@ -387,19 +388,31 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the picture of this source from now on, or none. An error leaves the picture off.
+    /// Sends the picture of this source from now on, or none. The stream goes on where the old source left it: same
+    /// clock, a key frame first. An error leaves the picture as it was, or off if both sources are one camera.
     pub fn set_video(&self, source: Option<VideoSource>) -> Result<(), SessionError> {
-        // The old source closes first: it may be the same camera.
+        let Some(source) = source else {
+            let old = self.picture_out().sender.take();
+            drop(old);
+            return Ok(());
+        };
+        let closed_first = {
+            let mut picture = self.picture_out();
+            let same = picture.source.as_ref().is_some_and(|old| old.excludes(&source));
+            if same { picture.sender.take() } else { None }
+        };
+        drop(closed_first);
+        let sender = video::Sender::start(source.clone(), self.video_settings.clone(), self.out.clone())?;
+        // The old one ends before the new one begins: their frames must not mix.
         let old = self.picture_out().sender.take();
         drop(old);
-        let Some(source) = source else { return Ok(()) };
-        let sender = video::Sender::start(source, self.video_settings.clone(), self.out.clone())?;
         let mut picture = self.picture_out();
         if let Some(bitrate) = picture.bitrate {
             sender.set_bitrate(bitrate);
         }
         sender.set_on(picture.flowing);
         picture.sender = Some(sender);
+        picture.source = Some(source);
         Ok(())
     }
 

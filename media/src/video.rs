@@ -21,6 +21,7 @@ mod receiver;
 pub mod screen;
 mod sender;
 mod sink;
+mod smooth;
 mod source;
 mod window;
 pub mod y4m;
@@ -70,6 +71,32 @@ impl VideoSource {
     }
 }
 
+impl VideoSource {
+    /// Whether both cannot be open at once: one camera, or two that may be one.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Camera(Some(one)), Self::Camera(Some(two))) => one == two,
+            (Self::Camera(_), Self::Camera(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// The camera after this one, round and round; `None` if there is no other.
+    #[must_use]
+    pub fn next_camera(&self) -> Option<Self> {
+        let cameras = camera::Camera::list();
+        let at = match self {
+            Self::Camera(Some(name)) => cameras.iter().position(|camera| camera == name),
+            Self::Camera(None) => Some(0),
+            _ => None,
+        };
+        let next = at.map_or(0, |at| (at + 1) % cameras.len().max(1));
+        let name = cameras.get(next).filter(|_| Some(next) != at)?;
+        Some(Self::Camera(Some(name.clone())))
+    }
+}
+
 /// Where the received picture goes.
 #[derive(Clone, Debug, Default)]
 pub enum VideoSink {
@@ -104,6 +131,7 @@ impl VideoSink {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Pixels: what a camera is asked for, the synthetic picture is drawn in, and larger files are scaled down to.
+    /// Pictures that stand upright are fitted into the same size turned.
     pub width: u32,
     /// Pixels.
     pub height: u32,
@@ -111,11 +139,27 @@ pub struct Settings {
     pub fps: u32,
     /// Bits per second at most.
     pub max_bitrate: u32,
+    /// How the camera stands: its pictures are turned clockwise by this.
+    pub turn: Turn,
+}
+
+/// Quarter turns, clockwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// As it is.
+    #[default]
+    None,
+    /// 90 degrees.
+    Quarter,
+    /// 180 degrees.
+    Half,
+    /// 270 degrees.
+    ThreeQuarters,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { width: 640, height: 360, fps: 30, max_bitrate: 800_000 }
+        Self { width: 640, height: 360, fps: 30, max_bitrate: 800_000, turn: Turn::None }
     }
 }
 

@@ -14,7 +14,7 @@
 //!
 //! webrtc's types stay in here. What its crate gets wrong and how that is dealt with is written where it is done:
 //! `mux` (one port), `ice` (one path only), `runtime` (its silent death), `session` (settings), `tap` (RTCP),
-//! `estimator` (bandwidth), `h264` and `assembly` (hostile packets).
+//! `estimator` (bandwidth), `h264` and `assembly` (hostile packets), `nack` (repairs).
 
 mod assembly;
 mod candidate;
@@ -27,8 +27,10 @@ mod h264;
 mod ice;
 mod inbound;
 mod mux;
+mod nack;
 mod outbound;
 mod peer;
+mod picture;
 mod red;
 mod reflexive;
 mod runtime;
@@ -49,6 +51,7 @@ pub use peer::{
     Connected, Failure, FailureKind, Flow, OfferKind, PathInfo, Peer, PeerCommand, PeerConfig, PeerEvent, PeerHandle,
     SendError,
 };
+pub use picture::{Link, PictureCounts, PictureIn, Step, VideoPacket, WholeFrame};
 pub use reflexive::Reflexive;
 pub use seat::{SeatEnd, SeatStats, seat_pair};
 

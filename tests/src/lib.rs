@@ -11,6 +11,7 @@ pub mod lab;
 #[cfg(target_os = "linux")]
 pub mod lurker;
 mod node;
+pub mod picture;
 #[cfg(target_os = "linux")]
 pub mod quality;
 mod seat;

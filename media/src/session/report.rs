@@ -27,8 +27,8 @@ impl Reported {
         let (then, shown) = before?;
         let seconds = now.saturating_sub(then) as f64 / 1e9;
         let frame_rate = stats.shown.saturating_sub(shown) as f64 / seconds.max(1e-3);
-        let freezes = stats.freezes;
-        Some(Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms: 0, av_offset_ms: None })
+        let (freezes, freeze_ms, av_offset_ms) = (stats.freezes, stats.freeze_ms, stats.av_offset_ms);
+        Some(Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms })
     }
 }
 

@@ -280,3 +280,40 @@ fn hostile_input_does_not_stop_a_session() {
     session.incoming(Incoming::KeyFrameRequest { kind: Kind::Video });
     assert!(session.stop().voice_in.received > 0);
 }
+
+#[test]
+fn another_camera_goes_on_in_the_same_stream_and_one_that_fails_leaves_the_old_one() {
+    let mut config = config(AudioSource::Silence, AudioSink::Null);
+    config.video_in = Some(VideoSource::Moving { seed: 1 });
+    let (session, out) = Session::start(config).unwrap();
+    session.incoming(Incoming::Flow { audio: false, video: true });
+    let frame = || loop {
+        match out.recv_timeout(PATIENCE) {
+            Ok(Outgoing::Frame(frame)) if frame.kind == Kind::Video => break frame,
+            Ok(_) => {}
+            Err(error) => panic!("no frame: {error}"),
+        }
+    };
+    assert!(frame().key);
+    assert!(!frame().key);
+    let missing = VideoSource::Y4m("/no/such/file.y4m".into());
+    assert!(session.set_video(Some(missing)).is_err());
+    let before = frame();
+    assert!(!before.key, "the old one goes on");
+    session.set_video(Some(VideoSource::Moving { seed: 2 })).unwrap();
+    // What the old one had made already comes first.
+    let mut last = before.timestamp;
+    loop {
+        let next = frame();
+        assert!(next.timestamp.wrapping_sub(last) < 1 << 31, "one clock");
+        last = next.timestamp;
+        if next.key {
+            break;
+        }
+    }
+    assert!(!frame().key);
+    session.set_video(None).unwrap();
+    assert_eq!(session.stats().video_out, None);
+    let two = [VideoSource::Camera(None), VideoSource::Camera(Some("/dev/video1".into()))];
+    assert!(two[0].excludes(&two[1]) && two[1].excludes(&two[1]) && !two[1].excludes(&VideoSource::Moving { seed: 1 }));
+}

@@ -22,7 +22,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::picture::{MATRIX, MAX_HEIGHT, MAX_WIDTH, Picture, RANGE};
+use super::picture::{MATRIX, MAX_SIDE, Picture, RANGE};
 use super::source::{Poll, Source, Waker};
 use super::{Error, Settings};
 use crate::now_ns;
@@ -47,6 +47,14 @@ impl Camera {
     /// Whether the named camera, or any, is there and may be opened.
     pub(crate) fn check(name: Option<&str>) -> Result<(), Error> {
         find(name).map(|_| ())
+    }
+
+    /// The cameras of this machine, as [`super::VideoSource::Camera`] names them.
+    pub(crate) fn list() -> Vec<String> {
+        (0..MAX_DEVICES)
+            .map(|number| format!("/dev/video{number}"))
+            .filter(|path| Device::with_path(path).is_ok_and(|device| captures(&device)))
+            .collect()
     }
 
     /// Opens the named camera, or the first that works, near to the size and rate of the settings.
@@ -238,8 +246,8 @@ fn convert(layout: Layout, format: &Format, bytes: &[u8]) -> Option<Picture> {
         Layout::Mjpeg => {
             let options = DecoderOptions::default()
                 .jpeg_set_out_colorspace(ColorSpace::RGB)
-                .set_max_width(MAX_WIDTH as usize)
-                .set_max_height(MAX_HEIGHT as usize);
+                .set_max_width(MAX_SIDE as usize)
+                .set_max_height(MAX_SIDE as usize);
             let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
             let rgb = decoder.decode().ok()?;
             let info = decoder.info()?;

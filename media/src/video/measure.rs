@@ -1,4 +1,7 @@
 //! How good the picture is that arrived: PSNR and delay against what was sent, by drawing it again.
+//!
+//! [`Meter`] judges single pictures. [`Viewing`] judges what somebody saw who looked all the time: a picture that stands
+//! still is compared with what should have been there instead.
 
 use super::moving::{Scene, Tag};
 use super::picture::{Picture, SizeError};
@@ -96,6 +99,113 @@ impl Meter {
     }
 }
 
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Viewed {
+    /// Mean PSNR, decibels, of what stood on the screen at the moment of each picture of the source.
+    pub psnr_db: f64,
+    /// The worst twentieth of those moments begins here, decibels.
+    pub psnr_p5_db: f64,
+    /// Mean PSNR of the pictures themselves, against what each of them should be.
+    pub own_psnr_db: f64,
+    /// Moments judged.
+    pub moments: u64,
+    /// Pictures shown.
+    pub shown: u64,
+    /// Longest time that a picture stood still beyond the time between two pictures of the source, milliseconds.
+    pub longest_freeze_ms: f64,
+    /// How often it stood still for more than 150 ms beyond that.
+    pub freezes: u64,
+    /// How long altogether, milliseconds.
+    pub freeze_ms: f64,
+}
+
+/// A picture that stands still for so much longer than the time between two pictures counts as frozen, nanoseconds.
+const FREEZE_NS: u64 = 150_000_000;
+/// Moments of one still picture that are judged at most: ten seconds.
+const MAX_STILL: u64 = 300;
+
+/// Looks on from the first picture to the last.
+#[derive(Debug)]
+pub struct Viewing {
+    scene: Scene,
+    period_ns: f64,
+    delay_ns: u64,
+    /// Capture time of picture 0 on the clock of the viewer.
+    origin_ns: Option<f64>,
+    last: Option<(Picture, Tag, u64)>,
+    moments: Vec<f64>,
+    own: f64,
+    viewed: Viewed,
+}
+
+impl Viewing {
+    /// A viewer of the source of this size and seed with `rate` pictures a second, who sees each picture `delay_ns` after
+    /// its capture where nothing is late.
+    pub fn new(width: u32, height: u32, seed: u64, rate: f64, delay_ns: u64) -> Result<Self, SizeError> {
+        Ok(Self {
+            scene: Scene::new(width, height, seed)?,
+            period_ns: 1e9 / rate,
+            delay_ns,
+            origin_ns: None,
+            last: None,
+            moments: Vec::new(),
+            own: 0.0,
+            viewed: Viewed::default(),
+        })
+    }
+
+    /// A picture appears now. One without a readable tag counts for nothing.
+    pub fn show(&mut self, picture: &Picture, now_ns: u64) {
+        let Some(tag) = Tag::read(picture) else { return };
+        let age_ns = f64::from(tag.age_ms(now_ns)) * 1e6;
+        self.origin_ns.get_or_insert(now_ns as f64 - age_ns - f64::from(tag.number) * self.period_ns);
+        self.still(now_ns);
+        if let Some((_, _, since)) = &self.last {
+            let still = now_ns.saturating_sub(*since).saturating_sub(self.period_ns as u64);
+            self.viewed.longest_freeze_ms = self.viewed.longest_freeze_ms.max(still as f64 / 1e6);
+            if still > FREEZE_NS {
+                self.viewed.freezes += 1;
+                self.viewed.freeze_ms += still as f64 / 1e6;
+            }
+        }
+        self.viewed.shown += 1;
+        self.own += psnr_y(&self.scene.draw_tagged(tag), picture);
+        self.last = Some((picture.clone(), tag, now_ns));
+    }
+
+    /// Judges the moments in which the last picture was on the screen.
+    fn still(&mut self, until_ns: u64) {
+        let (Some((picture, tag, since)), Some(origin)) = (&self.last, self.origin_ns) else { return };
+        // Moments of pictures are half a period wide around their time, so that a jittering clock hits each of them once.
+        let number =
+            |at: u64| ((at as f64 - self.delay_ns as f64 - origin) / self.period_ns + 0.5).floor().max(0.0) as u64;
+        let (first, end) = (number(*since), number(until_ns));
+        for number in (first..end).take(MAX_STILL as usize) {
+            let time =
+                tag.time_ms.wrapping_add(((number as f64 - f64::from(tag.number)) * self.period_ns / 1e6) as u32);
+            let shown = Tag { number: number as u32, time_ms: time & 0xff_ffff };
+            self.moments.push(psnr_y(&self.scene.draw_tagged(shown), picture));
+        }
+    }
+
+    /// Ends now and says what was seen.
+    #[must_use]
+    pub fn finish(mut self, now_ns: u64) -> Viewed {
+        self.still(now_ns);
+        let count = self.moments.len().max(1) as f64;
+        let mut sorted = self.moments.clone();
+        sorted.sort_by(f64::total_cmp);
+        Viewed {
+            psnr_db: self.moments.iter().sum::<f64>() / count,
+            psnr_p5_db: sorted.get(sorted.len() / 20).copied().unwrap_or(0.0),
+            own_psnr_db: self.own / self.viewed.shown.max(1) as f64,
+            moments: self.moments.len() as u64,
+            ..self.viewed
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,5 +233,26 @@ mod tests {
         let other = Meter::new(640, 360, 6).unwrap().measure(&sent, 0).unwrap();
         assert!(other.psnr_db < 25.0, "{}", other.psnr_db);
         assert!(meter.measure(&Picture::black(640, 360).unwrap(), 0).is_none());
+    }
+
+    #[test]
+    fn a_still_picture_costs_what_it_differs_from_what_should_be_there() {
+        const MS: u64 = 1_000_000;
+        let scene = Scene::new(640, 360, 5).unwrap();
+        let view = |lost: std::ops::Range<u64>| {
+            let mut viewing = Viewing::new(640, 360, 5, 25.0, 50 * MS).unwrap();
+            for number in (0..50).filter(|number| !lost.contains(number)) {
+                let captured = (100 + number * 40) * MS;
+                viewing.show(&scene.draw(number, captured), captured + 50 * MS);
+            }
+            viewing.finish((100 + 50 * 40 + 50) * MS)
+        };
+        let whole = view(0..0);
+        assert_eq!((whole.moments, whole.shown, whole.freezes), (50, 50, 0));
+        assert!(whole.psnr_db > 98.0 && whole.longest_freeze_ms < 1.0, "{whole:?}");
+        let broken = view(20..30);
+        assert_eq!((broken.moments, broken.shown, broken.freezes), (50, 40, 1));
+        assert!((broken.longest_freeze_ms - 400.0).abs() < 1.0, "{broken:?}");
+        assert!(broken.psnr_db < whole.psnr_db - 5.0 && broken.own_psnr_db > 98.0, "{broken:?}");
     }
 }

@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-/// Widest picture that is taken from anyone, in pixels (4K cinema): a hostile header cannot make us allocate more.
-pub const MAX_WIDTH: u32 = 4096;
-/// Highest picture that is taken from anyone, in pixels.
-pub const MAX_HEIGHT: u32 = 2304;
+use super::Turn;
+
+/// Longest side of a picture that is taken from anyone, in pixels (4K cinema), lying or upright.
+pub const MAX_SIDE: u32 = 4096;
+/// Most pixels of a picture that is taken from anyone: a hostile header cannot make us allocate more.
+pub const MAX_PIXELS: u32 = MAX_SIDE * 2304;
+/// Shortest side of a picture that is sent: an encoder's block.
+pub const MIN_SIDE: u32 = 16;
 
 /// A picture whose size is no picture's, or whose planes do not fit its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a picture of {width}x{height} pixels is not possible here (2x2 to {MAX_WIDTH}x{MAX_HEIGHT}, even numbers)")]
+#[error(
+    "a picture of {width}x{height} pixels is not possible here (even numbers, 2 to {MAX_SIDE}, {MAX_PIXELS} pixels at most)"
+)]
 pub struct SizeError {
     /// Pixels.
     pub width: u32,
@@ -17,10 +23,10 @@ pub struct SizeError {
     pub height: u32,
 }
 
-/// Checks a size: even, not empty, within [`MAX_WIDTH`] and [`MAX_HEIGHT`].
+/// Checks a size: even, not empty, within [`MAX_SIDE`] and [`MAX_PIXELS`].
 pub fn check_size(width: u32, height: u32) -> Result<(), SizeError> {
-    let fits = |n: u32, max: u32| n >= 2 && n <= max && n.is_multiple_of(2);
-    if fits(width, MAX_WIDTH) && fits(height, MAX_HEIGHT) { Ok(()) } else { Err(SizeError { width, height }) }
+    let fits = |n: u32| (2..=MAX_SIDE).contains(&n) && n.is_multiple_of(2);
+    if fits(width) && fits(height) && width * height <= MAX_PIXELS { Ok(()) } else { Err(SizeError { width, height }) }
 }
 
 /// I420: a plane of `width * height` luma samples and two planes of a quarter of that; video range (luma 16 to 235),
@@ -134,6 +140,26 @@ impl Picture {
         })
     }
 
+    /// The picture turned clockwise.
+    #[must_use]
+    pub fn turned(&self, turn: Turn) -> Self {
+        let (w, h) = (self.width as usize, self.height as usize);
+        let plane = |plane: &[u8], w: usize, h: usize| turn_plane(plane, w, h, turn);
+        let (width, height) = match turn {
+            Turn::None | Turn::Half => (self.width, self.height),
+            Turn::Quarter | Turn::ThreeQuarters => (self.height, self.width),
+        };
+        Self {
+            width,
+            height,
+            y: plane(&self.y, w, h),
+            u: plane(&self.u, w / 2, h / 2),
+            v: plane(&self.v, w / 2, h / 2),
+            time_ns: self.time_ns,
+            timestamp: self.timestamp,
+        }
+    }
+
     pub(crate) fn as_yuv(&self) -> yuv::YuvPlanarImage<'_, u8> {
         yuv::YuvPlanarImage {
             y_plane: &self.y,
@@ -182,6 +208,16 @@ fn taps(from: usize, to: usize) -> Vec<(usize, usize, u32)> {
         .collect()
 }
 
+/// Turns one plane of tight rows.
+fn turn_plane(src: &[u8], width: usize, height: usize, turn: Turn) -> Vec<u8> {
+    match turn {
+        Turn::None => src.to_vec(),
+        Turn::Half => src.iter().rev().copied().collect(),
+        Turn::Quarter => (0..width).flat_map(|x| (0..height).rev().map(move |y| src[y * width + x])).collect(),
+        Turn::ThreeQuarters => (0..width).rev().flat_map(|x| (0..height).map(move |y| src[y * width + x])).collect(),
+    }
+}
+
 fn halve(src: &[u8], width: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(src.len() / 4);
     for rows in src.chunks_exact(width * 2) {
@@ -203,10 +239,27 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused() {
-        for (width, height) in [(0, 2), (3, 2), (2, 5), (MAX_WIDTH + 2, 2), (2, MAX_HEIGHT + 2), (u32::MAX, u32::MAX)] {
+        for (width, height) in
+            [(0, 2), (3, 2), (2, 5), (MAX_SIDE + 2, 2), (2, MAX_SIDE + 2), (MAX_SIDE, 2306), (u32::MAX, u32::MAX)]
+        {
             assert!(Picture::black(width, height).is_err(), "{width}x{height}");
         }
         assert!(Picture::from_planes(4, 4, vec![0; 16], vec![0; 4], vec![0; 3]).is_err());
+    }
+
+    #[test]
+    fn pictures_stand_upright_or_lie() {
+        assert!(Picture::black(MAX_SIDE, 2304).is_ok() && Picture::black(2304, MAX_SIDE).is_ok());
+        let mut picture = Picture::filled(6, 4, (50, 128, 128)).unwrap();
+        (picture.y[0], picture.u[0], picture.timestamp) = (200, 7, 9);
+        let quarter = picture.turned(Turn::Quarter);
+        assert_eq!((quarter.width(), quarter.height(), quarter.timestamp), (4, 6, 9));
+        // The upper left corner is now the upper right one.
+        assert_eq!((quarter.y[3], quarter.u[1]), (200, 7));
+        assert_eq!(quarter.turned(Turn::Quarter), picture.turned(Turn::Half));
+        assert_eq!(quarter.turned(Turn::ThreeQuarters), picture);
+        assert_eq!(picture.turned(Turn::Half).y[23], 200);
+        assert_eq!(picture.turned(Turn::None), picture);
     }
 
     #[test]

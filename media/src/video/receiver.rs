@@ -9,6 +9,7 @@ use super::codec::{CodecError, VideoDecoder};
 use super::h264::H264Decoder;
 use super::picture::Shared as SharedPicture;
 use super::sink::{self, Sink};
+use super::smooth::{Shown, Watch};
 use super::{Error, VideoSink};
 use crate::frame::EncodedFrame;
 use crate::now_ns;
@@ -34,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(1);
 pub type PresentAt = Arc<dyn Fn(u16, u32) -> Option<u64> + Send + Sync>;
 
 /// Counters of a receiver.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReceiverStats {
     /// Frames that were handed in.
     pub received: u64,
@@ -44,8 +45,22 @@ pub struct ReceiverStats {
     pub dropped: u64,
     /// Pictures that were shown.
     pub shown: u64,
-    /// How often the picture froze for want of a frame.
+    /// How often the picture stood still for more than 150 ms beyond the time between two captures.
     pub freezes: u64,
+    /// How long together, milliseconds.
+    pub freeze_ms: u64,
+    /// The longest of them, milliseconds.
+    pub longest_freeze_ms: u64,
+    /// How often the decoder lost its thread and waited for a key frame.
+    pub broken: u64,
+    /// Frames that came of layer 0, and of all above it.
+    pub layers: [u64; 2],
+    /// Key frames that were decoded.
+    pub keys: u64,
+    /// Picture minus sound, median of the last ten seconds, milliseconds; positive: the picture is late.
+    pub av_offset_ms: Option<f64>,
+    /// 95th percentile of its absolute value, milliseconds.
+    pub av_offset_p95_ms: Option<f64>,
     /// Whether it is frozen now, or nothing came yet.
     pub frozen: bool,
     /// How often a key frame was asked for.
@@ -106,6 +121,9 @@ impl Receiver {
             decoder: H264Decoder::new(),
             stream: None,
             pending: VecDeque::new(),
+            watch: Watch::default(),
+            gap: false,
+            begins: true,
             frozen: true,
             asked_at: None,
         };
@@ -160,6 +178,7 @@ impl Drop for Receiver {
 struct Pending {
     picture: SharedPicture,
     show_at: u64,
+    shown: Shown,
 }
 
 /// What the thread owns.
@@ -171,6 +190,10 @@ struct Worker {
     decoder: H264Decoder,
     stream: Option<u16>,
     pending: VecDeque<Pending>,
+    watch: Watch,
+    /// Something is missing, or the stream began anew, since the last picture.
+    gap: bool,
+    begins: bool,
     frozen: bool,
     asked_at: Option<u64>,
 }
@@ -180,7 +203,7 @@ impl Worker {
         while self.next() {}
         // What was decoded in time is not lost to a recording.
         while let Some(pending) = self.pending.pop_front() {
-            self.show(&pending.picture);
+            self.show(&pending);
         }
         for mut sink in std::mem::take(&mut self.sinks) {
             if let Err(error) = sink.finish() {
@@ -218,7 +241,7 @@ impl Worker {
             Some(frame) => self.decode(&frame),
             None => {
                 if let Some(pending) = self.pending.pop_front() {
-                    self.show(&pending.picture);
+                    self.show(&pending);
                 }
             }
         }
@@ -228,13 +251,17 @@ impl Worker {
     fn decode(&mut self, frame: &EncodedFrame) {
         if self.stream.replace(frame.stream) != Some(frame.stream) || frame.restart {
             self.decoder = H264Decoder::new();
+            self.begins = true;
         }
+        self.gap |= frame.gap;
+        self.shared.stats(|stats| stats.layers[usize::from(frame.layer > 0)] += 1);
         match self.decoder.decode(&frame.payload) {
             Ok(Some(mut picture)) => {
                 (picture.timestamp, picture.time_ns) = (frame.timestamp, frame.time_ns);
                 (self.frozen, self.asked_at) = (false, None);
                 self.shared.stats(|stats| {
                     stats.decoded += 1;
+                    stats.keys += u64::from(frame.key);
                     stats.frozen = false;
                     (stats.width, stats.height) = (picture.width(), picture.height());
                 });
@@ -249,10 +276,11 @@ impl Worker {
     fn freeze(&mut self, frame: &EncodedFrame, error: &CodecError) {
         let now = now_ns();
         let froze = !std::mem::replace(&mut self.frozen, true);
+        self.gap = true;
         let ask = self.asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_EVERY_NS);
         self.shared.stats(|stats| {
             stats.dropped += 1;
-            stats.freezes += u64::from(froze);
+            stats.broken += u64::from(froze);
             stats.key_requests += u64::from(ask);
             stats.frozen = true;
         });
@@ -278,20 +306,33 @@ impl Worker {
         let room = (MAX_PENDING_BYTES / bytes.max(1)).clamp(1, MAX_PENDING);
         while self.pending.len() >= room {
             if let Some(oldest) = self.pending.pop_front() {
-                self.show(&oldest.picture);
+                self.show(&oldest);
             }
         }
+        let shown = Shown {
+            timestamp: frame.timestamp,
+            gap: std::mem::take(&mut self.gap),
+            begins: std::mem::take(&mut self.begins),
+            ideal_ns: at,
+        };
+        let pending = Pending { picture, show_at, shown };
         if show_at <= now && self.pending.is_empty() {
-            self.show(&picture);
+            self.show(&pending);
         } else {
-            self.pending.push_back(Pending { picture, show_at });
+            self.pending.push_back(pending);
         }
     }
 
-    fn show(&mut self, picture: &SharedPicture) {
+    fn show(&mut self, pending: &Pending) {
         let now = now_ns();
+        let picture = &pending.picture;
+        self.watch.shown(now, pending.shown);
+        let smooth = self.watch.smooth();
         self.shared.stats(|stats| {
             stats.shown += 1;
+            (stats.freezes, stats.freeze_ms) = (smooth.freezes, smooth.freeze_ms);
+            stats.longest_freeze_ms = smooth.longest_freeze_ms;
+            (stats.av_offset_ms, stats.av_offset_p95_ms) = (smooth.offset_ms, smooth.offset_p95_ms);
             if stats.first_shown_ns == 0 {
                 stats.first_shown_ns = now;
             }

@@ -4,12 +4,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::codec::VideoEncoder;
-use super::h264::H264Encoder;
+use super::codec::{self, VideoEncoder};
+use super::h264;
 use super::ladder::{Ladder, fit};
-use super::picture::Picture;
+use super::picture::{MIN_SIDE, Picture};
 use super::source::{self, Poll, Source, Waker};
-use super::{Error, Settings, Tap, VideoSource};
+use super::{Error, Settings, Tap, Turn, VideoSource};
 use crate::frame::{EncodedFrame, Kind, timestamp_of};
 use crate::now_ns;
 use crate::session::{Out, Outgoing, Part, Problem};
@@ -148,7 +148,7 @@ impl Drop for Sender {
 }
 
 struct Encoder {
-    inner: H264Encoder,
+    inner: Box<dyn VideoEncoder>,
     size: (u32, u32),
     bitrate: u32,
     rate: f64,
@@ -156,11 +156,12 @@ struct Encoder {
 
 impl Encoder {
     fn new(size: (u32, u32), rate: f64, bitrate: u32) -> Result<Self, Error> {
-        Ok(Self { inner: H264Encoder::new(size.0, size.1, rate as f32, bitrate)?, size, bitrate, rate })
+        Ok(Self { inner: codec::encoder(h264::NAME, size, rate as f32, bitrate)?, size, bitrate, rate })
     }
 
     fn tune(&mut self, rate: f64, bitrate: u32) -> Result<(), Error> {
-        if (rate - self.rate).abs() > 0.5 {
+        // The rate of a camera is measured and never the same; a tenth more or less is no reason.
+        if (rate - self.rate).abs() > (0.1 * self.rate).max(0.5) {
             self.inner.set_frame_rate(rate as f32)?;
             self.rate = rate;
         }
@@ -188,6 +189,7 @@ struct Worker {
     last_key: Option<u64>,
     sequence: u32,
     counted: u64,
+    cadence: Cadence,
     /// When the source is tried again after a problem; `u64::MAX` for never.
     retry_at: Option<u64>,
 }
@@ -208,6 +210,7 @@ impl Worker {
             last_key: None,
             sequence: 0,
             counted: 0,
+            cadence: Cadence::default(),
             retry_at: None,
         }
     }
@@ -219,9 +222,10 @@ impl Worker {
     /// Pictures per second that are sent at most, and of how many that come one is sent for that.
     fn rate(&self) -> (f64, u32) {
         let most = f64::from(self.settings.fps.clamp(1, 60));
-        let known = self.open.as_ref().and_then(|open| open.format());
-        let thinned = known.map_or(1.0, |(_, _, comes)| (comes / most).round().max(1.0));
-        (known.map_or(most, |(_, _, comes)| comes / thinned), thinned as u32)
+        let known = self.open.as_ref().and_then(|open| open.format()).map(|(_, _, comes)| comes);
+        let comes = known.or(self.cadence.rate());
+        let thinned = comes.map_or(1.0, |comes| (comes / most).round().max(1.0));
+        (comes.map_or(most, |comes| (comes / thinned).min(most)), thinned as u32)
     }
 
     /// All that can be done before the first picture is wanted.
@@ -230,7 +234,7 @@ impl Worker {
         if !self.camera() {
             let open = source::open(&self.source, &self.settings, Arc::clone(&self.waker))?;
             if let Some((width, height, _)) = open.format() {
-                size = fit((width, height), size);
+                size = fitted((width, height), size);
             }
             self.open = Some(open);
         }
@@ -311,13 +315,17 @@ impl Worker {
 
     fn send(&mut self, picture: Picture, now: &Now) -> Result<(), Error> {
         let started = now_ns();
+        self.cadence.picture(picture.time_ns);
+        let turned = self.camera() && self.settings.turn != Turn::None;
+        let picture = if turned { picture.turned(self.settings.turn) } else { picture };
         let limit = (self.settings.width & !1, self.settings.height & !1);
-        let full = fit((picture.width(), picture.height()), limit);
+        let full = fitted((picture.width(), picture.height()), limit);
         let (rate, thinned) = self.rate();
         let bitrate = now.bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
         let step = self.ladder.choose(started, full, rate, bitrate);
         self.counted = if self.first { 0 } else { self.counted + 1 };
-        let size = if step.size == 1 { full } else { ((full.0 / step.size) & !1, (full.1 / step.size) & !1) };
+        let side = |n: u32| ((n / step.size) & !1).max(MIN_SIDE);
+        let size = if step.size == 1 { full } else { (side(full.0), side(full.1)) };
         let rate = rate / f64::from(step.rate);
         let left_out = !self.counted.is_multiple_of(u64::from(thinned * step.rate));
         {
@@ -393,6 +401,45 @@ impl Worker {
     }
 }
 
+/// The size in which a picture is sent: within the limit, turned the picture's way, and never smaller than the codec
+/// takes.
+fn fitted(size: (u32, u32), limit: (u32, u32)) -> (u32, u32) {
+    let upright = size.1 > size.0;
+    let limit = if upright == (limit.1 > limit.0) { limit } else { (limit.1, limit.0) };
+    let (width, height) = fit(size, limit);
+    (width.max(MIN_SIDE), height.max(MIN_SIDE))
+}
+
+/// How many pictures a second a camera really gives: in the dark it exposes longer, and the rate control must know, or
+/// it spends a third of what it may.
+#[derive(Debug, Default)]
+struct Cadence {
+    last: Option<u64>,
+    apart_ns: Option<f64>,
+    seen: u32,
+}
+
+impl Cadence {
+    /// Pictures before the rate is believed.
+    const LEARN: u32 = 10;
+    /// A pause longer than this is one, not a rate.
+    const PAUSE_NS: u64 = 1_000_000_000;
+
+    fn picture(&mut self, time_ns: u64) {
+        let Some(apart) = self.last.replace(time_ns).map(|last| time_ns.saturating_sub(last)) else { return };
+        if apart == 0 || apart > Self::PAUSE_NS {
+            return;
+        }
+        self.seen = self.seen.saturating_add(1);
+        let before = *self.apart_ns.get_or_insert(apart as f64);
+        self.apart_ns = Some(before + (apart as f64 - before) / 16.0);
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.apart_ns.filter(|_| self.seen >= Self::LEARN).map(|apart| 1e9 / apart)
+    }
+}
+
 /// The wishes of the moment.
 struct Now {
     key: bool,
@@ -411,4 +458,36 @@ fn wait<'a>(
     }
     control.woken = false;
     control
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upright_pictures_get_an_upright_limit_and_tiny_ones_are_made_large_enough() {
+        let limit = (640, 360);
+        assert_eq!(fitted((1920, 1080), limit), (640, 360));
+        assert_eq!(fitted((1080, 1920), limit), (360, 640));
+        assert_eq!(fitted((720, 1280), (360, 640)), (360, 640));
+        assert_eq!(fitted((480, 640), limit), (360, 480));
+        assert_eq!(fitted((4096, 2), limit), (640, 16));
+        assert_eq!(fitted((2, 4096), limit), (16, 640));
+        assert_eq!(fitted((500, 500), limit), (360, 360));
+    }
+
+    #[test]
+    fn the_rate_of_a_camera_is_learned_and_a_pause_is_none() {
+        let mut cadence = Cadence::default();
+        let mut now = 0;
+        for _ in 0..60 {
+            now += 100_000_000;
+            cadence.picture(now);
+        }
+        assert!((cadence.rate().unwrap() - 10.0).abs() < 0.01);
+        now += 60_000_000_000;
+        cadence.picture(now);
+        assert!((cadence.rate().unwrap() - 10.0).abs() < 0.01);
+        assert_eq!(Cadence::default().rate(), None);
+    }
 }

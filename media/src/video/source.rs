@@ -118,6 +118,10 @@ impl NoCamera {
         Err(Error::Camera("cameras of this system are not supported yet; use --video-in FILE".into()))
     }
 
+    pub(crate) fn list() -> Vec<String> {
+        Vec::new()
+    }
+
     pub(crate) fn open(name: Option<&str>, _: &Settings, _: Waker) -> Result<Self, Error> {
         Self::check(name).map(|()| Self)
     }

@@ -1,27 +1,42 @@
 //! From RTP packets of video to access units, in order, with bounded patience.
 //!
-//! A missing packet is waited for (a NACK has asked for it) until a deadline; then what is broken is dropped, the next
-//! whole frame carries a gap flag, and a key frame is wanted. Everything is bounded: packets held, bytes of a frame,
-//! and how far a sequence number may jump before the stream counts as begun anew.
-//! Audio does not come through here: it is passed on as it arrives.
+//! A missing packet is waited for (somebody asks for it, see [`super::nack`]). Meanwhile:
+//! - a frame that no other refers to is passed over if it cannot come in time for its moment: nothing freezes;
+//! - any other frame holds up what comes after it. The picture stands still, never shows damage. Shortly before that
+//!   would take 300 ms, a key frame is wanted;
+//! - a whole key frame ends all waiting: what is missing before it is worth nothing any more.
+//!
+//! Everything is bounded: packets held, bytes of a frame, and how far a sequence number may jump before the stream
+//! counts as begun anew. Audio does not come through here: it is passed on as it arrives.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::h264;
+use super::h264::{self, Start};
 
-/// Packets held while something is missing before them: more than the largest frame has.
-const MAX_PACKETS: usize = 2048;
+/// Packets held while something is missing before them: more than the largest frame has, and few enough to be looked
+/// through at each one.
+const MAX_PACKETS: usize = 1024;
 /// Largest access unit with its frame header, as the local API takes it.
 const MAX_FRAME: usize = twocan_control::media::MAX_FRAME_LEN - twocan_control::media::HEADER_LEN;
 /// Bytes held together.
 const MAX_BYTES: usize = 2 * MAX_FRAME;
 /// A jump of sequence numbers beyond this is a new beginning, not a loss.
 const MAX_JUMP: u64 = 4096;
-/// Shortest and longest patience with a missing packet; in between, two round trips.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(200));
+/// So long may the picture stand still.
+const FREEZE: Duration = Duration::from_millis(300);
+/// What a key frame takes beyond the round trip: until the next picture is taken, to encode, to send.
+const KEY_TAKES: Duration = Duration::from_millis(70);
+/// Longest wait before a key frame is wanted, however long the path is.
+const MAX_PATIENCE: Duration = Duration::from_millis(450);
+/// A key frame that does not come is wanted again.
+const KEY_AGAIN: Duration = Duration::from_millis(250);
+/// After this nothing is waited for any more.
+const END: Duration = Duration::from_millis(1500);
+/// A frame that no other refers to is waited for at most so long: its sound is not heard later than that either.
+const MAX_SKIP: Duration = Duration::from_millis(45);
 
 /// RTP sequence numbers carried on past 16 bits.
 #[derive(Debug, Default)]
@@ -86,6 +101,8 @@ pub(super) struct Output {
     pub(super) frames: Vec<Frame>,
     /// The picture is broken until the next key frame.
     pub(super) want_key: bool,
+    /// Frames that were passed over because nobody needs them.
+    pub(super) skipped: u64,
 }
 
 /// Puts one stream together.
@@ -98,8 +115,23 @@ pub(super) struct Assembler {
     /// Timestamp of what was handed on or given up last: its remaining packets are worthless.
     done: Option<u32>,
     gap: bool,
-    hole_since: Option<Instant>,
-    patience: Duration,
+    hole: Option<Hole>,
+    /// `frame_num` of the last frame handed on that others refer to; `None` if it is not known or one was lost.
+    reference: Option<u32>,
+    /// Width of `frame_num` in bits.
+    bits: Option<u32>,
+    skip_after: Duration,
+    key_after: Duration,
+}
+
+/// Something is missing at the front.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    since: Instant,
+    /// When a key frame is to be wanted next.
+    key_at: Instant,
+    /// A whole frame after it that needs nothing of what is missing: its first number.
+    beyond: Option<u64>,
 }
 
 impl Assembler {
@@ -110,37 +142,52 @@ impl Assembler {
             next: None,
             done: None,
             gap: false,
-            hole_since: None,
-            patience: PATIENCE.1 / 2,
+            hole: None,
+            reference: None,
+            bits: None,
+            skip_after: MAX_SKIP,
+            key_after: FREEZE - 2 * KEY_TAKES,
         }
     }
 
-    /// How long a packet may be missing: two round trips, within bounds.
-    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
-        self.patience = (2 * round_trip + PATIENCE.0 / 2).clamp(PATIENCE.0, PATIENCE.1);
+    /// What repairs take on this path, and how much later than those after it a packet may come.
+    pub(super) fn set_path(&mut self, round_trip: Duration, repair: Duration, disorder: Duration) {
+        let repaired = repair + disorder;
+        self.skip_after = if repaired + Duration::from_millis(8) <= MAX_SKIP {
+            repaired + Duration::from_millis(8)
+        } else {
+            disorder.min(MAX_SKIP)
+        };
+        // In time for the key frame to come before the picture has stood still for too long; but one repair is
+        // awaited in any case.
+        let in_time = FREEZE.saturating_sub(round_trip + KEY_TAKES);
+        self.key_after = in_time.max(repaired * 5 / 4 + 2 * disorder).min(MAX_PATIENCE);
     }
 
     /// Forgets everything; what comes next is a new beginning.
     pub(super) fn reset(&mut self) {
-        *self = Self { patience: self.patience, gap: true, ..Self::new() };
+        *self = Self { skip_after: self.skip_after, key_after: self.key_after, gap: true, ..Self::new() };
+    }
+
+    /// Packets before this number are of no use.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.next
     }
 
     /// When [`Self::handle_timeout`] wants to be called, if at all.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.hole_since.map(|since| since + self.patience)
+        let hole = self.hole?;
+        let skip = hole.beyond.map(|_| hole.since + self.skip_after);
+        [Some(hole.key_at), Some(hole.since + END), skip].into_iter().flatten().min()
     }
 
     /// Takes a packet in.
     pub(super) fn handle_packet(&mut self, now: Instant, number: u64, packet: Packet) -> Output {
         let mut out = Output::default();
-        if self.next.is_some_and(|next| number < next) || packet.payload.is_empty() {
-            // Late, or padding; an empty packet still closes its hole in the numbers.
-            if self.next == Some(number) {
-                self.next = Some(number + 1);
-                self.drain(now, &mut out);
-            }
+        if self.next.is_some_and(|next| number < next) || self.next.is_none() && packet.payload.is_empty() {
             return out;
         }
+        // Padding has no payload here, but a number like any other packet.
         self.next.get_or_insert(number);
         self.bytes += packet.payload.len();
         if let Some(old) = self.held.insert(number, packet) {
@@ -154,27 +201,70 @@ impl Assembler {
         out
     }
 
-    /// Gives up on what has been missing for too long.
+    /// Wants a key frame, passes over what nobody needs, gives up on what has been missing for too long.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Output {
         let mut out = Output::default();
-        while self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.hole_since = None;
-            self.give_up(&mut out);
+        while let Some(hole) = self.hole {
+            if let Some(beyond) = hole.beyond.filter(|_| hole.since + self.skip_after <= now) {
+                self.jump(beyond);
+                out.skipped += 1;
+            } else if hole.since + END <= now {
+                self.give_up(&mut out);
+            } else {
+                break;
+            }
             self.drain(now, &mut out);
+        }
+        if let Some(hole) = self.hole.as_mut().filter(|hole| hole.key_at <= now) {
+            hole.key_at = now + KEY_AGAIN;
+            out.want_key = true;
         }
         out
     }
 
     /// Hands on whole frames from the front.
     fn drain(&mut self, now: Instant, out: &mut Output) {
+        loop {
+            self.drain_front(out);
+            // A hole is a missing number with something after it.
+            let open = self.next.is_some_and(|next| {
+                self.held.last_key_value().is_some_and(|(last, _)| last - next + 1 != self.held.len() as u64)
+            });
+            if !open {
+                self.hole = None;
+                return;
+            }
+            let hole = self.hole.get_or_insert(Hole { since: now, key_at: now + self.key_after, beyond: None });
+            let since = hole.since;
+            match self.beyond() {
+                Some((first, true)) => self.jump(first),
+                found => {
+                    let beyond = found.map(|(first, _)| first);
+                    self.hole = self.hole.map(|hole| Hole { since, beyond, ..hole });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn drain_front(&mut self, out: &mut Output) {
         while let Some(next) = self.next {
             let Some(first) = self.held.get(&next) else { break };
+            if first.payload.is_empty() {
+                self.held.remove(&next);
+                self.next = Some(next + 1);
+                continue;
+            }
             let timestamp = first.timestamp;
             let mut end = None;
             let mut expected = next;
             for (&number, packet) in self.held.range(next..) {
                 if number != expected {
                     break;
+                }
+                if packet.payload.is_empty() {
+                    expected += 1;
+                    continue;
                 }
                 if packet.timestamp != timestamp {
                     end = Some(number);
@@ -189,11 +279,6 @@ impl Assembler {
             let Some(end) = end else { break };
             self.hand_on(next, end, timestamp, out);
         }
-        // A hole is a missing number with something after it.
-        let hole = self.next.is_some_and(|next| {
-            self.held.last_key_value().is_some_and(|(last, _)| last - next + 1 != self.held.len() as u64)
-        });
-        self.hole_since = if hole { self.hole_since.or(Some(now)) } else { None };
     }
 
     fn hand_on(&mut self, first: u64, end: u64, timestamp: u32, out: &mut Output) {
@@ -201,32 +286,102 @@ impl Assembler {
         let packets = std::mem::replace(&mut self.held, rest);
         self.bytes -= packets.values().map(|packet| packet.payload.len()).sum::<usize>();
         self.next = Some(end);
-        self.hole_since = None;
+        self.hole = None;
         if self.done == Some(timestamp) {
             return;
         }
         self.done = Some(timestamp);
         let arrived_ns = packets.values().map(|packet| packet.arrived_ns).min().unwrap_or(0);
-        match h264::depacketize(packets.values().map(|packet| &packet.payload[..]), MAX_FRAME) {
-            Some(unit) => out.frames.push(Frame {
-                sequence: first,
-                timestamp,
-                arrived_ns,
-                key: unit.key,
-                layer: unit.layer,
-                gap: std::mem::take(&mut self.gap),
-                payload: unit.bytes,
-            }),
+        let payloads = packets.values().map(|packet| &packet.payload[..]).filter(|payload| !payload.is_empty());
+        match h264::depacketize(payloads, MAX_FRAME) {
+            Some(unit) => {
+                self.follow(h264::access_unit(&unit.bytes, self.bits));
+                out.frames.push(Frame {
+                    sequence: first,
+                    timestamp,
+                    arrived_ns,
+                    key: unit.key,
+                    layer: unit.layer,
+                    gap: std::mem::take(&mut self.gap),
+                    payload: unit.bytes,
+                });
+            }
             None => {
                 self.gap = true;
+                self.reference = None;
                 out.want_key = true;
             }
         }
     }
 
+    /// Remembers where in the chain of references the stream is.
+    fn follow(&mut self, start: Option<Start>) {
+        let Some(start) = start else {
+            self.reference = None;
+            return;
+        };
+        self.bits = start.bits.or(self.bits);
+        if start.key {
+            self.reference = start.frame_num;
+        } else if start.reference {
+            let continues = start.frame_num.is_some() && start.frame_num == self.following();
+            self.reference = start.frame_num.filter(|_| continues);
+        }
+    }
+
+    /// `frame_num` of a frame that can be decoded now (7.4.3: every frame after one that is referred to counts one up).
+    fn following(&self) -> Option<u32> {
+        Some((self.reference? + 1) & ((1_u32 << self.bits?) - 1))
+    }
+
+    /// The first whole frame after the hole that needs nothing of what is missing, or a later key frame; the second
+    /// value tells that it is a key frame.
+    fn beyond(&self) -> Option<(u64, bool)> {
+        let mut found = None;
+        // First number, timestamp, and whether the frame could be decoded.
+        let mut run: Option<(u64, u32, Start)> = None;
+        let mut before: Option<(u64, bool)> = None;
+        for (&number, packet) in &self.held {
+            if packet.payload.is_empty() {
+                before = before.filter(|(last, _)| last + 1 == number).map(|(_, marker)| (number, marker));
+                continue;
+            }
+            let follows = before.is_some_and(|(last, _)| last + 1 == number);
+            let goes_on = follows && run.is_some_and(|(_, timestamp, _)| timestamp == packet.timestamp);
+            if !goes_on {
+                run = h264::start(&packet.payload, self.bits)
+                    .filter(|_| self.done != Some(packet.timestamp))
+                    .map(|start| (number, packet.timestamp, start));
+            }
+            if packet.marker
+                && let Some((first, _, start)) = run.take()
+                && Some(first) != self.next
+            {
+                if start.key {
+                    return Some((first, true));
+                }
+                if found.is_none() && start.frame_num.is_some() && start.frame_num == self.following() {
+                    found = Some((first, false));
+                }
+            }
+            before = Some((number, packet.marker));
+        }
+        found
+    }
+
+    /// Goes on at this number; what is before it is dropped.
+    fn jump(&mut self, first: u64) {
+        self.held = self.held.split_off(&first);
+        self.bytes = self.held.values().map(|packet| packet.payload.len()).sum();
+        self.next = Some(first);
+        self.gap = true;
+        self.hole = None;
+    }
+
     /// Drops the frame that cannot be completed, and goes to the first packet that may begin another one.
     fn give_up(&mut self, out: &mut Output) {
         self.gap = true;
+        self.reference = None;
         out.want_key = true;
         let Some(next) = self.next else { return };
         let mut broken = None;
@@ -269,7 +424,7 @@ impl Assembler {
                 self.bytes = 0;
             }
         }
-        self.hole_since = None;
+        self.hole = None;
     }
 }
 
@@ -283,177 +438,4 @@ fn begins(payload: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn frame(size: usize, key: bool) -> Bytes {
-        let mut out = vec![0, 0, 0, 1, if key { 0x65 } else { 0x41 }];
-        out.extend((0..size).map(|i| (i % 250 + 1) as u8));
-        Bytes::from(out)
-    }
-
-    /// Packets of a run of frames: (number, packet).
-    fn stream(sizes: &[usize]) -> Vec<(u64, Packet)> {
-        let mut out = Vec::new();
-        for (index, &size) in sizes.iter().enumerate() {
-            let payloads = h264::packetize(&frame(size, index == 0));
-            let count = payloads.len();
-            for (i, payload) in payloads.into_iter().enumerate() {
-                let number = 70_000 + out.len() as u64;
-                out.push((
-                    number,
-                    Packet { timestamp: index as u32 * 3000, marker: i + 1 == count, payload, arrived_ns: number },
-                ));
-            }
-        }
-        out
-    }
-
-    fn feed(assembler: &mut Assembler, now: Instant, packets: &[(u64, Packet)]) -> (Vec<Frame>, bool) {
-        let mut frames = Vec::new();
-        let mut want_key = false;
-        for (number, packet) in packets {
-            let out = assembler.handle_packet(now, *number, packet.clone());
-            frames.extend(out.frames);
-            want_key |= out.want_key;
-        }
-        (frames, want_key)
-    }
-
-    #[test]
-    fn whole_frames_come_out_at_once() {
-        let mut assembler = Assembler::new();
-        let (frames, want_key) = feed(&mut assembler, Instant::now(), &stream(&[5000, 300, 2000]));
-        assert_eq!(
-            frames.iter().map(|f| f.payload.clone()).collect::<Vec<_>>(),
-            [frame(5000, true), frame(300, false), frame(2000, false)]
-        );
-        assert!(frames[0].key && !frames[1].key && !want_key && frames.iter().all(|f| !f.gap));
-        assert_eq!(frames[0].arrived_ns, 70_000);
-        assert_eq!(assembler.deadline(), None);
-    }
-
-    #[test]
-    fn a_packet_that_is_repaired_in_time_leaves_no_trace() {
-        let mut assembler = Assembler::new();
-        let mut packets = stream(&[5000, 300]);
-        let lost = packets.remove(2);
-        let now = Instant::now();
-        let (frames, _) = feed(&mut assembler, now, &packets);
-        assert!(frames.is_empty() && assembler.deadline().is_some());
-        let (frames, want_key) = feed(&mut assembler, now, &[lost]);
-        assert_eq!(frames.len(), 2);
-        assert!(!want_key && frames.iter().all(|f| !f.gap) && assembler.deadline().is_none());
-    }
-
-    #[test]
-    fn a_packet_lost_for_good_costs_its_frame_only() {
-        let mut assembler = Assembler::new();
-        let mut packets = stream(&[3000, 5000, 300, 400]);
-        packets.remove(4);
-        let now = Instant::now();
-        assert_eq!(feed(&mut assembler, now, &packets).0.len(), 1);
-        let deadline = assembler.deadline().unwrap();
-        assert!(assembler.handle_timeout(now).frames.is_empty());
-        let out = assembler.handle_timeout(deadline);
-        assert!(out.want_key);
-        assert_eq!(out.frames.iter().map(|f| (f.timestamp, f.gap)).collect::<Vec<_>>(), [(6000, true), (9000, false)]);
-        assert_eq!(assembler.deadline(), None);
-    }
-
-    #[test]
-    fn the_first_packet_of_a_frame_lost_for_good_drops_that_frame() {
-        let mut assembler = Assembler::new();
-        let mut packets = stream(&[3000, 5000, 300]);
-        packets.remove(3);
-        let now = Instant::now();
-        assert_eq!(feed(&mut assembler, now, &packets).0.len(), 1);
-        let out = assembler.handle_timeout(now + PATIENCE.1);
-        assert_eq!(out.frames.iter().map(|f| f.timestamp).collect::<Vec<_>>(), [6000]);
-    }
-
-    #[test]
-    fn whole_lost_frames_do_not_cost_the_next_one() {
-        let mut assembler = Assembler::new();
-        let mut packets = stream(&[300, 300, 5000]);
-        packets.remove(1);
-        let now = Instant::now();
-        assert_eq!(feed(&mut assembler, now, &packets).0.len(), 1);
-        let out = assembler.handle_timeout(now + PATIENCE.1);
-        assert_eq!(out.frames.iter().map(|f| (f.timestamp, f.gap)).collect::<Vec<_>>(), [(6000, true)]);
-    }
-
-    #[test]
-    fn duplicates_and_late_packets_change_nothing() {
-        let mut assembler = Assembler::new();
-        let packets = stream(&[5000, 300]);
-        let now = Instant::now();
-        let twice: Vec<_> = packets.iter().flat_map(|p| [p.clone(), p.clone()]).chain(packets.clone()).collect();
-        assert_eq!(feed(&mut assembler, now, &twice).0.len(), 2);
-        assert_eq!((assembler.held.len(), assembler.bytes), (0, 0));
-    }
-
-    #[test]
-    fn an_endless_frame_is_given_up() {
-        let mut assembler = Assembler::new();
-        let now = Instant::now();
-        let mut wanted = false;
-        for number in 0..10_000 {
-            let payload = Bytes::from(vec![0x1c, if number == 0 { 0x85 } else { 0x05 }, 1, 2, 3]);
-            let out =
-                assembler.handle_packet(now, number, Packet { timestamp: 1, marker: false, payload, arrived_ns: 0 });
-            assert!(out.frames.is_empty());
-            wanted |= out.want_key;
-        }
-        assert!(wanted && assembler.held.len() <= MAX_PACKETS);
-    }
-
-    #[test]
-    fn numbers_grow_past_sixteen_bits() {
-        let mut extended = Extended::default();
-        let (first, _) = extended.number(65_534);
-        assert_eq!(extended.number(65_535), (first + 1, false));
-        assert_eq!(extended.number(1), (first + 3, false));
-        assert_eq!(extended.number(0), (first + 2, false));
-        let (_, far) = extended.number(20_000);
-        assert!(far);
-        let anew = extended.restart(7);
-        assert_eq!((anew & 0xffff, extended.number(8)), (7, (anew + 1, false)));
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_within_patience_gives_every_frame(order in Just(()).prop_perturb(|(), mut rng| {
-            let mut order: Vec<usize> = (1..20).collect();
-            for i in (1..order.len()).rev() { order.swap(i, (rng.next_u32() as usize) % (i + 1)); }
-            order
-        })) {
-            let mut assembler = Assembler::new();
-            let packets = stream(&[5000, 300, 2500, 400, 1500, 600, 2500]);
-            let now = Instant::now();
-            // The first packet comes first: the stream begins with what is seen first.
-            let mut mixed = vec![packets[0].clone()];
-            mixed.extend(order.iter().filter_map(|i| packets.get(*i).cloned()));
-            mixed.extend(packets.iter().skip(20).cloned());
-            let (frames, want_key) = feed(&mut assembler, now, &mixed);
-            prop_assert_eq!(frames.len(), 7);
-            prop_assert!(!want_key && frames.is_sorted_by_key(|f| f.sequence));
-        }
-
-        #[test]
-        fn hostile_packets_stay_within_bounds(packets in prop::collection::vec(
-            (0_u64..6000, 0_u32..50, any::<bool>(), prop::collection::vec(any::<u8>(), 0..40), 0_u64..300), 0..400)
-        ) {
-            let mut assembler = Assembler::new();
-            let start = Instant::now();
-            for (number, timestamp, marker, payload, ms) in packets {
-                let now = start + Duration::from_millis(ms);
-                assembler.handle_packet(now, number, Packet { timestamp, marker, payload: payload.into(), arrived_ns: 0 });
-                assembler.handle_timeout(now);
-                prop_assert!(assembler.held.len() <= MAX_PACKETS);
-                prop_assert_eq!(assembler.bytes, assembler.held.values().map(|p| p.payload.len()).sum::<usize>());
-            }
-        }
-    }
-}
+mod tests;

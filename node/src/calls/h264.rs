@@ -6,6 +6,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+mod syntax;
+
+pub(super) use syntax::{Start, access_unit, start};
+
 /// Largest RTP payload that we send. With RTP header, extensions, SRTP tag, UDP and IPv6 it stays below 1280 bytes,
 /// which every path carries.
 pub(super) const MAX_PAYLOAD: usize = 1160;
@@ -22,6 +26,11 @@ const DELIMITER: u8 = 9;
 const FILLER: u8 = 12;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
+
+/// Whether a payload is padding: filler data (7.3.2.7), which the sender uses to try what the path carries.
+pub(super) fn is_filler(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|header| header & TYPE_MASK == FILLER)
+}
 
 /// The NAL units of an access unit. Without any start code the whole is one NAL unit.
 fn nal_units(access_unit: &Bytes) -> Vec<Bytes> {

@@ -1,6 +1,7 @@
 //! From the friend's RTP to the client's frames.
 //!
-//! Audio packets go on as they arrive, neither reordered nor held. Video goes through the [`Assembler`]. Before the
+//! Audio packets go on as they arrive, neither reordered nor held. Video goes through [`PictureIn`], which
+//! asks for what is missing. Before the
 //! call is answered, and while it is held, everything is read and dropped: a full queue inside webrtc would print
 //! packets into the log.
 
@@ -8,13 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use twocan_control::media::{HEADER_LEN, MAX_FRAME_LEN};
 use twocan_control::{MediaFrame, MediaKind, MediaMessage};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
-use super::assembly::{Assembler, Extended, Output, Packet};
+use super::assembly::Extended;
 use super::peer::{Note, Shared};
-use super::{clock, red, stream_of};
+use super::picture::{PictureIn, Step, VideoPacket};
+use super::{clock, h264, nack, red, stream_of};
+
+/// Round trip that is assumed before it was measured.
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// What a stream has received; read by the peer's task.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,20 +159,19 @@ async fn read_audio(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: Medi
 }
 
 async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: MediaKind) {
-    let (mut extended, mut meter, mut beginning) = (Extended::default(), Meter::default(), Beginning::default());
-    let mut assembler = Assembler::new();
-    let mut source = None;
-    let mut restarted = false;
+    let (mut meter, mut beginning) = (Meter::default(), Beginning::default());
+    let mut picture = PictureIn::new();
+    let mut ssrc = 0;
     let mut next = track.poll();
     loop {
-        let deadline = assembler.deadline();
+        let deadline = picture.deadline();
         let timer = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
         };
-        let output = tokio::select! {
+        let step = tokio::select! {
             event = &mut next => {
                 next = track.poll();
                 let packet = match event {
@@ -175,36 +180,52 @@ async fn read_video(shared: Arc<Shared>, track: Arc<dyn TrackRemote>, kind: Medi
                     None => break,
                 };
                 let arrived_ns = clock::now_ns();
-                shared.arrived(kind);
-                let header = &packet.header;
-                let (mut number, mut far) = extended.number(header.sequence_number);
-                far |= source.replace(header.ssrc).is_some_and(|before| before != header.ssrc);
-                if far {
-                    number = extended.restart(header.sequence_number);
-                    assembler.reset();
-                    restarted = true;
+                let (header, payload) = (packet.header, packet.payload);
+                if !h264::is_filler(&payload) {
+                    shared.arrived(kind);
                 }
-                meter.bytes += packet.payload.len() as u64;
-                shared.received(kind, meter.packet(number, far, arrived_ns, header.timestamp, kind.clock_rate()));
-                assembler.set_round_trip(shared.round_trip().unwrap_or(Duration::from_millis(50)));
-                let packet = Packet {
+                meter.bytes += payload.len() as u64;
+                ssrc = header.ssrc;
+                picture.set_round_trip(shared.round_trip().unwrap_or(FIRST_ROUND_TRIP));
+                let packet = VideoPacket {
+                    sequence: header.sequence_number,
                     timestamp: header.timestamp,
                     marker: header.marker,
-                    payload: packet.payload,
+                    payload,
                     arrived_ns,
                 };
-                assembler.handle_packet(Instant::now(), number, packet)
+                let step = picture.handle_packet(Instant::now(), ssrc, packet);
+                if let Some((number, far)) = step.number {
+                    let reception = meter.packet(number, far, arrived_ns, header.timestamp, kind.clock_rate());
+                    shared.received(kind, reception);
+                }
+                step
             }
-            () = timer => assembler.handle_timeout(Instant::now()),
+            () = timer => picture.handle_timeout(Instant::now()),
         };
-        meter.frames += output.frames.len() as u64;
-        hand_on(&shared, kind, output, &mut beginning, &mut restarted);
+        meter.frames += step.frames.len() as u64;
+        shared.pictures(kind, picture.counts());
+        ask(&track, ssrc, &step.ask).await;
+        hand_on(&shared, kind, step, &mut beginning);
     }
 }
 
-fn hand_on(shared: &Shared, kind: MediaKind, output: Output, beginning: &mut Beginning, restarted: &mut bool) {
-    let mut want_key = output.want_key;
-    for frame in output.frames {
+/// Asks the friend for packets.
+async fn ask(track: &Arc<dyn TrackRemote>, media_ssrc: u32, numbers: &[u16]) {
+    if numbers.is_empty() {
+        return;
+    }
+    let nacks = nack::pairs(numbers)
+        .into_iter()
+        .map(|(packet_id, lost_packets)| NackPair { packet_id, lost_packets })
+        .collect();
+    // Video goes both ways in one section, whose sender the crate names by itself where it matters to it.
+    let _ = track.write_rtcp(vec![Box::new(TransportLayerNack { sender_ssrc: 0, media_ssrc, nacks })]).await;
+}
+
+fn hand_on(shared: &Shared, kind: MediaKind, step: Step, beginning: &mut Beginning) {
+    let mut want_key = step.want_key;
+    for frame in step.frames {
         let Some(begins) = beginning.look(shared) else {
             want_key = false;
             continue;
@@ -215,7 +236,7 @@ fn hand_on(shared: &Shared, kind: MediaKind, output: Output, beginning: &mut Beg
             kind,
             key: frame.key,
             gap: frame.gap,
-            restart: begins || std::mem::take(restarted),
+            restart: begins || frame.restart,
             red: false,
             layer: frame.layer,
             stream: stream_of(kind),

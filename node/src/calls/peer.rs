@@ -17,6 +17,7 @@ use twocan_control::{Made, MediaKind, MediaMessage, Quality, Shown};
 
 use super::engine::Inner;
 use super::inbound::{AudioTypes, Reception};
+use super::picture::PictureCounts;
 use super::red;
 use super::seat::{SeatEnd, SeatSink, SeatStats};
 use super::{Description, DescriptionError, place_of};
@@ -288,6 +289,7 @@ pub(super) struct Shared {
     /// What came and went, by [`place_of`].
     receptions: Mutex<[Reception; 4]>,
     emissions: Mutex<[Emission; 4]>,
+    pictures: Mutex<[PictureCounts; 4]>,
     round_trip_us: AtomicU64,
     audio_types: Mutex<AudioTypes>,
     notes: mpsc::Sender<Note>,
@@ -307,6 +309,7 @@ impl Shared {
             seat: Mutex::default(),
             receptions: Mutex::default(),
             emissions: Mutex::default(),
+            pictures: Mutex::default(),
             round_trip_us: AtomicU64::new(0),
             audio_types: Mutex::new(AudioTypes { opus: red::CLIENT_TYPE, red: None }),
             notes,
@@ -373,6 +376,16 @@ impl Shared {
 
     fn emissions(&self) -> [Emission; 4] {
         *lock(&self.emissions)
+    }
+
+    /// What happened to the friend's pictures of this kind so far.
+    pub(super) fn pictures(&self, kind: MediaKind, counts: PictureCounts) {
+        lock(&self.pictures)[place_of(kind)] = counts;
+    }
+
+    /// See [`Self::pictures`].
+    pub(super) fn picture_counts(&self, kind: MediaKind) -> PictureCounts {
+        lock(&self.pictures)[place_of(kind)]
     }
 
     /// Round trip of the path, once measured.

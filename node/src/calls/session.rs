@@ -3,18 +3,17 @@
 //! Its ICE agent is kept busy by a stand-in (see [`super::ice`]): one socket under a loopback name, one remote address
 //! that is nobody's, no candidates told, no restart ever. Candidates, checks and restarts on the wire are our own.
 //!
-//! Where the crate's defaults were measured to be wrong: no mDNS (it opens a socket per call), NACK every 20 ms at most
-//! five times and no RTX, own estimator without the crate's pacer, one track per section that is never replaced.
+//! Where the crate's defaults were measured to be wrong: no mDNS (it opens a socket per call), own requests
+//! for lost packets and answers to them (see [`super::nack`]), own estimator without the crate's pacer, one track per section that is never replaced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
-    CongestionControlBuilder, NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder, Registry, Slot,
-    TwccReceiverBuilder, TwccSenderBuilder,
+    CongestionControlBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder, TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -38,6 +37,7 @@ use super::estimator::{self, Estimator};
 use super::ice::paths::{self, Paths, Relays, Setup};
 use super::ice::{Chosen, Credentials};
 use super::mux::Port;
+use super::nack::{Numbered, Responder};
 use super::runtime::CallRuntime;
 use super::tap::{Meters, Tap};
 use super::{Fingerprint, place_of, sdp};
@@ -48,6 +48,7 @@ const H264: u8 = 102;
 const RED: u8 = 63;
 /// Redundant audio data (RFC 2198).
 const MIME_TYPE_RED: &str = "audio/red";
+const REPAIRS: u8 = 103;
 /// Happenings held for the peer's task: states, candidates, four tracks. A call has a few dozen in all.
 const HAPPENINGS: usize = 128;
 /// Between two looks of webrtc's agent whether its stand-in answers: a tick costs microseconds and ends when there is a
@@ -151,7 +152,18 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.into(), parameter: parameter.into() }
 }
 
-/// Opus (also redundant) and H.264, nothing else: in particular no RTX.
+/// Repairs of H.264 (RFC 4588).
+fn repairs() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RTX.into(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: format!("apt={H264}"),
+        rtcp_feedback: vec![],
+    }
+}
+
+/// Opus (also redundant), H.264 and its repairs, nothing else.
 fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
     let mut engine = MediaEngine::default();
     let mut video = h264();
@@ -159,6 +171,8 @@ fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS }, RtpCodecKind::Audio)?;
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: red(), payload_type: RED }, RtpCodecKind::Audio)?;
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: video, payload_type: H264 }, RtpCodecKind::Video)?;
+    engine
+        .register_codec(RTCRtpCodecParameters { rtp_codec: repairs(), payload_type: REPAIRS }, RtpCodecKind::Video)?;
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         engine.register_feedback(feedback("transport-cc", ""), kind);
         let uri = rtc::sdp::extmap::TRANSPORT_CC_URI.to_owned();
@@ -170,16 +184,12 @@ fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
 /// The packet chain, without the crate's estimator and pacer, and without its sender reports (ours know when a frame
 /// was captured, see [`super::outbound`]).
 fn chain(meters: &Arc<Meters>) -> Registry {
-    let nack = NackGeneratorBuilder::new()
-        .with_interval(Duration::from_millis(20))
-        .with_max_nacks_per_packet(5)
-        .with_size(1024);
+    let control = CongestionControlBuilder::new(Estimator::new(Some(meters.clone()))).build();
     Registry::new()
-        .with(Slot::CongestionControl, CongestionControlBuilder::new(Estimator::new(Some(meters.clone()))).build())
+        .with(Slot::CongestionControl, Numbered(control))
         .with(Slot::Custom(Tap::SLOT), Tap::new(meters.clone()))
-        .with(Slot::TwccSender, TwccSenderBuilder::new().build())
-        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(1024).build())
-        .with(Slot::NackGenerator, nack.build())
+        .with(Slot::TwccSender, Numbered(TwccSenderBuilder::new().build()))
+        .with(Slot::NackResponder, Responder::new(meters.repairs.clone()))
         .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(Duration::from_millis(50)).build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(Duration::from_millis(500)).build())
 }
@@ -451,6 +461,13 @@ impl Session {
 
     /// Ends the connection and everything it holds. The friend is not told: that goes over the link.
     pub(super) async fn close(self) {
+        let repairs = &self.meters.repairs;
+        tracing::debug!(
+            packets = repairs.packets(),
+            bytes = repairs.bytes(),
+            refused = repairs.refused(),
+            "sent again in this call"
+        );
         if let Err(error) = self.connection.close().await {
             tracing::debug!("closing a call's connection: {error}");
         }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -16,6 +16,8 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use tokio::sync::Notify;
+
+use super::nack::Repairs;
 
 /// Messages held for the peer's task; the oldest goes first. Key frame requests are a flag and cannot be lost.
 const MAX_INBOX: usize = 32;
@@ -48,6 +50,8 @@ pub(super) struct Meters {
     /// Estimate of what the path carries, bits per second.
     pub(super) target: AtomicU64,
     inbox: Mutex<VecDeque<Report>>,
+    /// What is sent again.
+    pub(super) repairs: Arc<Repairs>,
     /// Told when the inbox or the key frame flag changes.
     pub(super) news: Notify,
 }
@@ -76,6 +80,7 @@ impl Meters {
             screen: AtomicU32::new(0),
             target: AtomicU64::new(target),
             inbox: Mutex::default(),
+            repairs: Arc::new(Repairs::new(target)),
             news: Notify::new(),
         }
     }

@@ -88,12 +88,6 @@ impl H264Encoder {
         silence(&mut inner);
         Ok(Self { inner, width, height })
     }
-
-    /// Tells the rate control how many pictures a second will come.
-    pub fn set_frame_rate(&mut self, frames_per_second: f32) -> Result<(), CodecError> {
-        let mut rate = frames_per_second;
-        set(&mut self.inner, ENCODER_OPTION_FRAME_RATE, &mut rate)
-    }
 }
 
 impl VideoEncoder for H264Encoder {
@@ -126,6 +120,11 @@ impl VideoEncoder for H264Encoder {
             set(&mut self.inner, ENCODER_OPTION_BITRATE, &mut SBitrateInfo { iLayer: layer, iBitrate: rate })?;
         }
         Ok(())
+    }
+
+    fn set_frame_rate(&mut self, frames_per_second: f32) -> Result<(), CodecError> {
+        let mut rate = frames_per_second;
+        set(&mut self.inner, ENCODER_OPTION_FRAME_RATE, &mut rate)
     }
 }
 

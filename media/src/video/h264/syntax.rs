@@ -6,7 +6,7 @@
 //! (progressive, CAVLC, I and P slices in order, sliding-window references); anything else is refused, and a missing
 //! reference picture is told by `frame_num`.
 
-use crate::video::picture::{MAX_HEIGHT, MAX_WIDTH, check_size};
+use crate::video::picture::{MAX_SIDE, check_size};
 
 /// Most NAL units in an access unit: one slice for each row of the highest picture, and what surrounds them.
 const MAX_NALS: usize = 256;
@@ -26,7 +26,7 @@ const MAX_MODIFICATIONS: usize = 17;
 pub(crate) enum Refusal {
     #[error("it ends in the middle of a header")]
     Truncated,
-    #[error("the picture size is beyond {MAX_WIDTH}x{MAX_HEIGHT}, odd or empty")]
+    #[error("the picture is too large, or its size is odd or empty")]
     Size,
     #[error("H.264 profile {0} instead of baseline (66)")]
     Profile(u32),
@@ -278,8 +278,8 @@ fn parse_sps(body: &[u8]) -> Result<Sps, Refusal> {
     let max_references = within(r.ue()?, MAX_REFERENCES, "max_num_ref_frames")?;
     r.bit()?; // gaps_in_frame_num_value_allowed: a gap is loss all the same
     // In macroblocks; a number beyond the limit is refused before it is multiplied.
-    let columns = within(r.ue()?, MAX_WIDTH / 16, "width").map_err(|_| Refusal::Size)? + 1;
-    let rows = within(r.ue()?, MAX_HEIGHT / 16, "height").map_err(|_| Refusal::Size)? + 1;
+    let columns = within(r.ue()?, MAX_SIDE / 16, "width").map_err(|_| Refusal::Size)? + 1;
+    let rows = within(r.ue()?, MAX_SIDE / 16, "height").map_err(|_| Refusal::Size)? + 1;
     if !r.bit()? {
         return Err(Refusal::Unsupported("interlaced pictures"));
     }
@@ -288,7 +288,7 @@ fn parse_sps(body: &[u8]) -> Result<Sps, Refusal> {
     if r.bit()? {
         let mut crop = [0; 4];
         for side in &mut crop {
-            *side = within(r.ue()?, MAX_WIDTH, "crop")?;
+            *side = within(r.ue()?, MAX_SIDE, "crop")?;
         }
         width = width.checked_sub(2 * (crop[0] + crop[1])).ok_or(Refusal::Size)?;
         height = height.checked_sub(2 * (crop[2] + crop[3])).ok_or(Refusal::Size)?;

@@ -17,7 +17,7 @@ use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _, MapState, Pixmap, Wi
 use x11rb::rust_connection::RustConnection;
 
 use super::{Error, Grab, Grabbed, MAX_TITLE, MAX_WINDOWS, Offer, Screen, Window, choose};
-use crate::video::picture::{MAX_HEIGHT, MAX_WIDTH};
+use crate::video::picture::{MAX_PIXELS, MAX_SIDE};
 use image::{Images, Pointer};
 
 /// What a window says of itself is read up to this many 32-bit words.
@@ -320,8 +320,8 @@ impl Grab for X11Grab {
     fn grab(&mut self, now_ns: u64) -> Result<Grabbed, Error> {
         let (from, area, on_display) = self.place()?;
         let area = Area {
-            width: (area.width & !1).min(MAX_WIDTH as u16),
-            height: (area.height & !1).min(MAX_HEIGHT as u16),
+            width: (area.width & !1).min(MAX_SIDE as u16),
+            height: (area.height & !1).min((MAX_PIXELS / MAX_SIDE) as u16),
             ..area
         };
         if area.width < 2 || area.height < 2 {

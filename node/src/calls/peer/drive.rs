@@ -528,6 +528,10 @@ impl Driver {
                 self.shared.round_trip_us.store(us, Ordering::Relaxed);
             }
             let target = live.session.meters.target.load(Ordering::Relaxed);
+            live.session.meters.repairs.set_path(self.shared.round_trip(), target);
+            for kind in [MediaKind::Video, MediaKind::Screen] {
+                tracing::trace!(?kind, counts = ?self.shared.picture_counts(kind), "what came of the friend's picture");
+            }
             let quality = self.measure.quality(
                 now,
                 &Reading {
