@@ -360,6 +360,17 @@ pub struct Listen {
     pub media: Media,
 }
 
+/// 0, 90, 180 or 270.
+fn quarter_turns(text: &str) -> Result<u16, String> {
+    match text {
+        "0" => Ok(0),
+        "90" => Ok(90),
+        "180" => Ok(180),
+        "270" => Ok(270),
+        _ => Err("0, 90, 180 or 270".into()),
+    }
+}
+
 /// Devices, or what stands for them.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub struct Media {
@@ -375,6 +386,9 @@ pub struct Media {
     /// Picture to send: `camera`, `camera:/dev/videoN`, a .y4m or .ivf file, `moving`
     #[arg(long, value_name = "SOURCE", default_value = "camera")]
     pub video_in: String,
+    /// Turn the camera's picture clockwise by so many degrees
+    #[arg(long, value_name = "DEGREES", default_value = "0", value_parser = quarter_turns)]
+    pub camera_turn: u16,
     /// Where to show the friend's picture: `window`, a .y4m file, a .png file (the last picture), `none`
     #[arg(long, value_name = "SINK", default_value = "window")]
     pub video_out: String,

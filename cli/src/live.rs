@@ -249,6 +249,10 @@ impl<H: Handle> Live<'_, H> {
                 self.session.set_muted(!self.call.muted);
                 CallUpdate { muted: Some(!self.call.muted), ..CallUpdate::default() }
             }
+            Key::Camera => {
+                self.next_camera();
+                return false;
+            }
             Key::Video => CallUpdate { video: Some(!self.call.video), ..CallUpdate::default() },
             Key::Screen => CallUpdate { screen: Some(!self.call.screen), ..CallUpdate::default() },
             Key::Graph => {
@@ -261,6 +265,21 @@ impl<H: Handle> Live<'_, H> {
         };
         self.update(update);
         false
+    }
+
+    /// Goes on with the machine's next camera, in the same call and stream.
+    fn next_camera(&mut self) {
+        let Some(next) = self.options.video_in.next_camera() else {
+            self.terminal.say("There is no other camera.");
+            return;
+        };
+        if self.call.video
+            && let Err(error) = self.session.set_video(Some(next.clone()))
+        {
+            self.terminal.say(&format::sentence(&error.to_string()));
+            return;
+        }
+        self.options.video_in = next;
     }
 
     /// Asks the node to change the call. What it changed comes back as an event.

@@ -25,6 +25,8 @@ pub enum Key {
     Mute,
     /// Video on or off.
     Video,
+    /// The next camera.
+    Camera,
     /// Share the screen or stop it.
     Screen,
     /// Show the graph or hide it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Part, ScreenOptions, SessionConfig, SessionError, Share, ShareSound};
 use twocan_media::video::screen::ScreenSource;
-use twocan_media::video::{self, VideoSink, VideoSource};
+use twocan_media::video::{self, Turn, VideoSink, VideoSource};
 
 use crate::args::Media;
 use crate::exit::{Exit, Failure};
@@ -57,7 +57,7 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
         audio: AudioSettings::default(),
         video_in: media.video.then(|| video_in.clone()),
         video_out,
-        video: video::Settings::default(),
+        video: video::Settings { turn: turn(media.camera_turn), ..video::Settings::default() },
         screen: ScreenOptions { sink: screen_out, ..ScreenOptions::default() },
     };
     Ok(Plan { config, video_in, share, unseen })
@@ -173,6 +173,16 @@ fn video_sink(option: &str, title: &str, word: &str) -> Result<VideoSink, Failur
     })
 }
 
+/// Degrees as quarter turns; the command line lets nothing else pass.
+fn turn(degrees: u16) -> Turn {
+    match degrees {
+        90 => Turn::Quarter,
+        180 => Turn::Half,
+        270 => Turn::ThreeQuarters,
+        _ => Turn::None,
+    }
+}
+
 fn has_extension(word: &str, extension: &str) -> bool {
     Path::new(word).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
@@ -213,6 +223,7 @@ mod tests {
             audio_in: "speech".into(),
             audio_out: "none".into(),
             video_in: "moving".into(),
+            camera_turn: 0,
             video_out: "window".into(),
             screen: None,
             screen_sound: "none".into(),
@@ -237,6 +248,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_a_wrong_word_name_the_option() {
+        let turned = plan(&Media { camera_turn: 270, ..media() }, true).unwrap().config.video.turn;
+        assert_eq!(turned, Turn::ThreeQuarters);
         let missing = plan(&Media { audio_in: "/nowhere.wav".into(), ..media() }, true).unwrap_err();
         assert_eq!(missing.exit, Exit::Media);
         let wrong = plan(&Media { video_out: "screen".into(), ..media() }, true).unwrap_err();

@@ -131,6 +131,7 @@ fn meaning(event: &Event) -> Option<Key> {
     }
     match key.code {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
+        KeyCode::Char('c') => Some(Key::Camera),
         KeyCode::Char('m') => Some(Key::Mute),
         KeyCode::Char('v') => Some(Key::Video),
         KeyCode::Char('s') => Some(Key::Screen),
@@ -152,7 +153,7 @@ mod tests {
     fn ctrl_c_is_not_the_letter() {
         let press = |code, modifiers| meaning(&Event::Key(KeyEvent::new(code, modifiers)));
         assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Interrupt));
-        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), None);
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::NONE), Some(Key::Camera));
         assert_eq!(press(KeyCode::Char('m'), KeyModifiers::NONE), Some(Key::Mute));
     }
 }

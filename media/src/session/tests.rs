@@ -286,7 +286,7 @@ fn another_camera_goes_on_in_the_same_stream_and_one_that_fails_leaves_the_old_o
     let mut config = config(AudioSource::Silence, AudioSink::Null);
     config.video_in = Some(VideoSource::Moving { seed: 1 });
     let (session, out) = Session::start(config).unwrap();
-    session.incoming(Incoming::Flow { audio: false, video: true });
+    session.incoming(Incoming::Flow { audio: false, video: true, screen: false });
     let frame = || loop {
         match out.recv_timeout(PATIENCE) {
             Ok(Outgoing::Frame(frame)) if frame.kind == Kind::Video => break frame,

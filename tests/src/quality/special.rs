@@ -12,6 +12,7 @@ use twocan_control::{AnswerCall, CallState, Client, Event, Handle, PlaceCall};
 use twocan_media::audio::AudioSource;
 use twocan_media::measure::Piece;
 use twocan_media::video;
+use twocan_media::video::Turn;
 use twocan_media::video::moving::Scene;
 
 use super::call::{Bench, Measure, Raw};
@@ -30,11 +31,13 @@ const PHASE: Duration = Duration::from_secs(15);
 /// What the bottleneck holds back.
 const STEP_QUEUE: Duration = Duration::from_millis(300);
 /// A picture that can fill the wide line.
-const LARGE: video::Settings = video::Settings { width: 1280, height: 720, fps: 30, max_bitrate: 3_500_000 };
+const LARGE: video::Settings =
+    video::Settings { width: 1280, height: 720, fps: 30, max_bitrate: 3_500_000, turn: Turn::None };
 /// The rate is back when so much of it is.
 const BACK: f64 = 0.8;
 /// Pictures of the call whose cost is measured, and how many there are before they begin anew.
-const COSTED: video::Settings = video::Settings { width: 640, height: 480, fps: 30, max_bitrate: 800_000 };
+const COSTED: video::Settings =
+    video::Settings { width: 640, height: 480, fps: 30, max_bitrate: 800_000, turn: Turn::None };
 const FILM: u64 = 150;
 /// Longest voice delay that is looked for.
 const MAX_DELAY_MS: u64 = 5_000;
