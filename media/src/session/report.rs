@@ -46,7 +46,12 @@ impl Session {
         let camera = reported.shown(0, now_ns(), self.picture_in.stream().unwrap_or_default(), &stats.video_in);
         let stream = lock(&self.screens).stream();
         let screen = stats.screen_in.as_ref().zip(stream);
-        let screen = screen.and_then(|(stats, stream)| reported.shown(1, now_ns(), stream, stats));
+        // A screen that stands still is no frozen picture: only what could not be decoded counts.
+        let screen = screen.and_then(|(stats, stream)| {
+            let (freezes, freeze_ms, av_offset_ms) = (stats.broken, 0, None);
+            let stats = ReceiverStats { freezes, freeze_ms, av_offset_ms, ..stats.clone() };
+            reported.shown(1, now_ns(), stream, &stats)
+        });
         let made_camera = stats.video_out.as_ref().and_then(|stats| made(Kind::Video, stats));
         let made_screen = stats.screen_out.as_ref().and_then(|stats| made(Kind::Screen, stats));
         [camera, screen, made_camera, made_screen].into_iter().flatten().collect()

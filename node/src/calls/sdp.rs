@@ -189,20 +189,45 @@ fn rejected(sdp: &str) -> Vec<&str> {
     out
 }
 
-/// An answer with a section for each of the offer's, as RFC 3264 asks: those that the friend's node does not know are
-/// turned down.
-pub(super) fn completed(answer: &str, offer: &str) -> String {
-    let known = lines(answer).filter(|line| line.starts_with("m=")).count();
-    let offered: Vec<&str> = lines(offer).filter(|line| line.starts_with("m=")).collect();
-    let mids = mids(offer);
-    let mut out = answer.trim_end_matches(['\r', '\n']).to_owned();
-    out.push_str("\r\n");
-    for (line, mid) in offered.iter().zip(&mids).skip(known) {
-        let mut words = line.split(' ');
-        let (media, rest) = (words.next().unwrap_or_default(), words.skip(1).collect::<Vec<_>>().join(" "));
-        out.push_str(&format!("{media} 0 {rest}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:{mid}\r\n"));
+/// The lines before the first section, and the lines of each section.
+fn sections(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
+    let (mut head, mut sections) = (Vec::new(), Vec::<Vec<&str>>::new());
+    for line in lines(sdp) {
+        if line.starts_with("m=") {
+            sections.push(Vec::new());
+        }
+        sections.last_mut().unwrap_or(&mut head).push(line);
     }
-    out
+    (head, sections)
+}
+
+/// Whether a section is there and not turned down (port 0).
+fn is_open(section: &[&str]) -> bool {
+    section.first().is_some_and(|line| line.split(' ').nth(1) != Some("0"))
+}
+
+/// An answer with a section for each of the offer's, as RFC 3264 asks: those that the friend's node does not know, or
+/// turns down, are turned down in words that webrtc reads (it looks for the codecs in these, too).
+pub(super) fn completed(answer: &str, offer: &str) -> String {
+    let (head, answered) = sections(answer);
+    let (_, offered) = sections(offer);
+    let mut out: Vec<String> = head.into_iter().map(str::to_owned).collect();
+    for (at, offered) in offered.iter().enumerate() {
+        if let Some(section) = answered.get(at).filter(|section| is_open(section)) {
+            out.extend(section.iter().map(|line| (*line).to_owned()));
+            continue;
+        }
+        let mut words: Vec<&str> = offered.first().map(|line| line.split(' ').collect()).unwrap_or_default();
+        if let Some(port) = words.get_mut(1) {
+            *port = "0";
+        }
+        out.push(words.join(" "));
+        out.extend(["c=IN IP4 0.0.0.0".to_owned(), "a=inactive".to_owned()]);
+        let kept = ["a=mid:", "a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+        let codecs = offered.iter().filter(|line| kept.iter().any(|start| line.starts_with(start)));
+        out.extend(codecs.map(|line| (*line).to_owned()));
+    }
+    out.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
 }
 
 /// What each synchronisation source of a description belongs to, by the section that names it.
@@ -224,8 +249,7 @@ pub(super) fn sources(sdp: &str) -> Vec<(u32, MediaKind)> {
 
 /// Whether a description's section of this kind is there and not turned down.
 pub(super) fn takes(sdp: &str, kind: MediaKind) -> bool {
-    let section = lines(sdp).filter_map(|line| line.strip_prefix("m=")).nth(super::place_of(kind));
-    section.is_some_and(|section| section.split(' ').nth(1) != Some("0"))
+    sections(sdp).1.get(super::place_of(kind)).is_some_and(|section| is_open(section))
 }
 
 /// Checks a friend's description and gives it as webrtc may see it.
@@ -338,7 +362,14 @@ mod tests {
         assert_eq!(MediaKind::ALL.map(|kind| takes(&whole, kind)), [true, true, false, false]);
         assert_eq!(MediaKind::ALL.map(|kind| takes(&answer, kind)), [true, true, false, false]);
         assert_eq!(completed(WHOLE, WHOLE), WHOLE);
-        assert_eq!(completed(WHOLE, &answer), WHOLE);
+        assert_eq!(completed(WHOLE, &answer).matches("m=").count(), 2, "an answer has no more than its offer");
+        let bare = WHOLE.replace("m=video 9 X 102\r\na=mid:2\r\n", "m=video 0 X 0\r\n");
+        let offer = WHOLE.replace("a=mid:2\r\n", "a=mid:2\r\na=rtpmap:102 H264/90000\r\n");
+        let whole = completed(&bare, &offer);
+        assert!(
+            whole.contains("m=video 0 X 102\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:2\r\na=rtpmap:102"),
+            "{whole}"
+        );
     }
 
     #[test]

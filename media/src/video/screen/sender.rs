@@ -53,6 +53,8 @@ impl Default for Settings {
 #[derive(Debug)]
 struct Control {
     on: bool,
+    /// It was turned on since the thread looked last, and begins anew.
+    begun: bool,
     stop: bool,
     /// A key frame is wanted; stays until one was made.
     key: bool,
@@ -94,7 +96,7 @@ impl Sender {
         let grab = open(source)?;
         let bitrate = settings.max_bitrate;
         let shared = Arc::new(Shared {
-            control: Mutex::new(Control { on: false, stop: false, key: false, bitrate }),
+            control: Mutex::new(Control { on: false, begun: false, stop: false, key: false, bitrate }),
             changed: Condvar::new(),
             stats: Mutex::default(),
             preview: Tap::new(),
@@ -121,7 +123,10 @@ impl Sender {
 
     /// Sends from now on, beginning with a key frame at once; or stops at once.
     pub fn set_on(&self, on: bool) {
-        self.shared.change(|control| control.on = on);
+        self.shared.change(|control| {
+            control.begun |= on && !control.on;
+            control.on = on;
+        });
     }
 
     /// Bits per second for the screen, at most those of the settings.
@@ -210,11 +215,10 @@ impl Worker {
                 return None;
             }
             let left = until.saturating_sub(now_ns());
-            if control.on && left == 0 {
+            let begun = control.on && std::mem::take(&mut control.begun);
+            self.first |= begun;
+            if begun || (control.on && left == 0) {
                 return Some((control.key, control.bitrate));
-            }
-            if !control.on {
-                self.first = true;
             }
             let left = if control.on { Duration::from_nanos(left).min(IDLE) } else { IDLE };
             control = shared.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;

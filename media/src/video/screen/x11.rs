@@ -50,7 +50,7 @@ impl From<ReplyError> for Error {
     fn from(error: ReplyError) -> Self {
         match error {
             ReplyError::ConnectionError(error) => error.into(),
-            ReplyError::X11Error(error) if error.error_kind == ErrorKind::Window => {
+            ReplyError::X11Error(error) if matches!(error.error_kind, ErrorKind::Window | ErrorKind::Drawable) => {
                 Self::Screen("the window was closed".into())
             }
             ReplyError::X11Error(error) => Self::Screen(format!("the display refuses ({:?})", error.error_kind)),

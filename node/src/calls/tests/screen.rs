@@ -94,8 +94,7 @@ async fn key_frames_of_screen_and_camera_are_asked_for_apart() {
         pair.a.drain_controls().await;
         pair.b.drain_controls().await;
         pair.a.say(MediaControl::NeedKeyFrame { stream }).await;
-        let asked = pair.b.control(|control| matches!(control, MediaControl::KeyFrameRequest { .. })).await;
-        assert_eq!(asked, MediaControl::KeyFrameRequest { kind });
+        pair.b.control(|control| *control == MediaControl::KeyFrameRequest { kind }).await;
     }
     // Sound has no pictures.
     pair.a.say(MediaControl::NeedKeyFrame { stream: SOUND_STREAM }).await;
