@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use twocan_control::{
-    CallId, CallState, Code, Error, Handle, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, SeatToken,
-    TakeSeat,
+    CallId, CallState, Code, Error, Handle, Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage,
+    SeatToken, Shown, TakeSeat,
 };
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Incoming, Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig};
@@ -17,6 +17,8 @@ use twocan_media::{EncodedFrame, Kind};
 
 use crate::model::Update;
 
+/// How often the node is told how pictures are shown.
+const REPORT: Duration = Duration::from_secs(1);
 /// What the session gives out waits here until it is carried: about a second of sound and picture. Then frames are
 /// dropped, and the picture goes on with the next key frame.
 const QUEUE: usize = 96;
@@ -211,6 +213,7 @@ async fn carry(
         }
     }
     let mut wait_for_key = false;
+    let mut report = tokio::time::interval(REPORT);
     loop {
         tokio::select! {
             message = rx.recv() => match message {
@@ -223,6 +226,7 @@ async fn carry(
                     }
                 }
             },
+            _ = report.tick() => media.session.report().into_iter().for_each(|outgoing| tell(outgoing, &tx, updates)),
             item = outgoing.recv() => match item {
                 None => return End::Lost,
                 Some(Outgoing::Frame(frame)) => {
@@ -263,6 +267,13 @@ fn tell(outgoing: Outgoing, tx: &mpsc::Sender<MediaMessage>, updates: &mpsc::Sen
     match outgoing {
         Outgoing::NeedKeyFrame { stream } => say(MediaControl::NeedKeyFrame { stream }),
         Outgoing::Playout { concealed, delay_ms } => say(MediaControl::Playout { concealed, delay_ms }),
+        Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms } => {
+            let shown = Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms };
+            say(MediaControl::Shown(shown));
+        }
+        Outgoing::Made { kind, width, height, frame_rate } => {
+            say(MediaControl::Made(Made { kind: kind_there(kind), width, height, frame_rate }));
+        }
         Outgoing::Problem(problem) => {
             drop(updates.try_send(Update::Device { part: word(problem.part), trouble: Some(problem.text) }));
         }

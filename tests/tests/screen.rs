@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,7 +23,7 @@ const SEED: u64 = 9;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A person's session, whose view of the friend's screen is the tap.
-fn voice(eye: &Tap, ear: &Tap2) -> Result<Voice> {
+fn voice(eye: &Tap, ear: &Ear) -> Result<Voice> {
     Ok(Voice::start(SessionConfig {
         audio_in: AudioSource::Silence,
         audio_out: AudioSink::Tap(ear.sink()),
@@ -38,20 +38,20 @@ fn voice(eye: &Tap, ear: &Tap2) -> Result<Voice> {
 
 /// How loud what was heard lately is.
 #[derive(Clone, Default)]
-struct Tap2(Arc<std::sync::Mutex<f32>>);
+struct Ear(Arc<Mutex<f32>>);
 
-impl Tap2 {
+impl Ear {
     fn sink(&self) -> twocan_media::audio::Tap {
         let inner = self.0.clone();
         Arc::new(move |_, samples: &[f32]| {
             let power = samples.iter().map(|x| x * x).sum::<f32>() / samples.len().max(1) as f32;
-            let mut smooth = inner.lock().unwrap();
+            let mut smooth = inner.lock().unwrap_or_else(PoisonError::into_inner);
             *smooth += (power - *smooth) / 20.0;
         })
     }
 
     fn power(&self) -> f32 {
-        *self.0.lock().unwrap()
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,8 +67,8 @@ async fn carry(node: &Node, mut voice: Voice, seated: &SeatedCall) -> Result<tok
 async fn a_page_of_text_arrives_sharp_with_its_sound_and_the_numbers_say_so() -> Result<()> {
     let world = World::of_friends().await?;
     let (alice, bob) = (&world.people[0], &world.people[1]);
-    let (eye, ear) = (Tap::new(), Tap2::default());
-    let (at_alice, at_bob) = (voice(&Tap::new(), &Tap2::default())?, voice(&eye, &ear)?);
+    let (eye, ear) = (Tap::new(), Ear::default());
+    let (at_alice, at_bob) = (voice(&Tap::new(), &Ear::default())?, voice(&eye, &ear)?);
     let session = Arc::clone(&at_alice.session);
 
     let mut events = bob.events();

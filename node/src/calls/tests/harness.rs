@@ -258,7 +258,7 @@ impl Side {
     }
 
     /// Forgets all control messages that have come so far.
-    pub(super) async fn drain_controls(&mut self) {
+    pub(super) fn drain_controls(&mut self) {
         self.held.retain(|held| matches!(held, MediaMessage::Frame(_)));
         while let Ok(message) = self.seat.as_mut().unwrap().rx.try_recv() {
             if matches!(message, MediaMessage::Frame(_)) {

@@ -91,8 +91,8 @@ async fn key_frames_of_screen_and_camera_are_asked_for_apart() {
     // What the seats asked for when they were taken has been answered.
     pair.settle().await;
     for (stream, kind) in [(SCREEN_STREAM, MediaKind::Screen), (super::VIDEO_STREAM, MediaKind::Video)] {
-        pair.a.drain_controls().await;
-        pair.b.drain_controls().await;
+        pair.a.drain_controls();
+        pair.b.drain_controls();
         pair.a.say(MediaControl::NeedKeyFrame { stream }).await;
         pair.b.control(|control| *control == MediaControl::KeyFrameRequest { kind }).await;
     }
