@@ -6,6 +6,7 @@
 //! public (11.0.0.0/8, 2a00::/16), so that address scopes are those of the real internet.
 
 pub mod ear;
+pub mod idle;
 pub mod link;
 pub mod matrix;
 pub mod namespace;

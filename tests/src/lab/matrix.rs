@@ -218,7 +218,7 @@ fn note_media(run: &mut Run, call: &Call) {
     }
 }
 
-fn name(path: LinkPath) -> String {
+pub(super) fn name(path: LinkPath) -> String {
     match path {
         LinkPath::Loopback => "loopback",
         LinkPath::Lan => "lan",

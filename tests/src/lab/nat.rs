@@ -136,6 +136,11 @@ impl Nat {
         Self { behaviour, memory, address, mappings: Vec::new(), rng }
     }
 
+    /// Gives it another memory.
+    pub fn remember(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
     /// The same NAT with another memory.
     #[must_use]
     pub fn remembering(self, memory: Memory) -> Self {

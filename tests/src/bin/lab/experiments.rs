@@ -9,9 +9,10 @@ use clap::Args;
 use futures::StreamExt;
 use serde::Serialize;
 use twocan_tests::lab::matrix::{self, Row};
+use twocan_tests::lab::nat::Memory;
 use twocan_tests::lab::pair::Setup;
 use twocan_tests::lab::survive::{self, Outcome, Story};
-use twocan_tests::lab::{Lab, people, relaycost};
+use twocan_tests::lab::{Lab, idle, people, relaycost};
 
 /// What all experiments take.
 #[derive(Debug, Args)]
@@ -217,6 +218,38 @@ pub(crate) async fn relay_cost(args: &RelayCostArgs) -> Result<ExitCode> {
         println!("{}", serde_json::json!({ "relay_cost": costs }));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdleArgs {
+    #[command(flatten)]
+    common: Common,
+    /// How long nobody says a word, in minutes.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// NATs that remember as Linux does; else they forget UDP after half a minute in which nothing left.
+    #[arg(long)]
+    linux_nats: bool,
+}
+
+/// Leaves one person of each kind idle with all others. Fails if a link was lost.
+pub(crate) async fn idle(args: &IdleArgs) -> Result<ExitCode> {
+    drop(Lab::start(Duration::ZERO, 0)?);
+    let memory = if args.linux_nats { Memory::LINUX } else { Memory::SHORT };
+    let outcome = idle::measure(&args.common.setup(), memory, Duration::from_secs(60 * args.minutes)).await?;
+    println!("{} of {} links kept for {} s", outcome.kept, outcome.links, outcome.seconds);
+    for (one, other, at) in &outcome.lost {
+        println!("  {one} saw {other} go after {at:.1} s");
+    }
+    let paths: Vec<String> = outcome.paths.iter().map(|(path, count)| format!("{count} {path}")).collect();
+    println!("paths at the end: {}; {} calls of the first person rang", paths.join(", "), outcome.rang);
+    for (name, (bytes, packets)) in &outcome.traffic {
+        println!("  {name:<20} sent {bytes:.0} bytes a second in {packets:.0} packets a minute");
+    }
+    if args.common.json {
+        println!("{}", serde_json::json!({ "idle": outcome }));
+    }
+    Ok(if outcome.kept == outcome.links { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn chosen(wanted: &[String]) -> Result<Vec<(String, String)>> {

@@ -52,6 +52,8 @@ enum Command {
     Survive(super::experiments::SurviveArgs),
     /// What a relayed audio and video call costs the relay, and how much later it is heard than over a direct path.
     RelayCost(super::experiments::RelayCostArgs),
+    /// Whether links are kept while nobody says a word: one person at a site of each kind, all of them friends.
+    Idle(super::experiments::IdleArgs),
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +114,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Matrix(args) => super::experiments::matrix(&args).await,
         Command::Survive(args) => super::experiments::survive(&args).await,
         Command::RelayCost(args) => super::experiments::relay_cost(&args).await,
+        Command::Idle(args) => super::experiments::idle(&args).await,
         Command::Shell { topology, at, command } => shell(&topology, at.as_deref(), &command).await,
     }
 }
