@@ -26,7 +26,7 @@ use crate::rendezvous::{Discovery, Rendezvous, first};
 use crate::service::{self, Handle, Parts, Ports, Records, Unlocker};
 use crate::store::{self, Vault};
 use crate::swarm::public::{Client, check_start};
-use crate::{links, netwatch, relay, swarm};
+use crate::{footprint, links, netwatch, relay, swarm};
 
 /// How long a passphrase attempt that failed makes the next one wait.
 const WRONG_PASSPHRASE_PAUSE: Duration = Duration::from_millis(500);
@@ -160,6 +160,7 @@ impl Up<'_> {
         let device = DeviceKey::from_secret(&keys.device.secret());
         let identity = links::Identity { device, certificate: keys.certificate, boot };
         let unlocked = self.emitter.clone();
+        footprint::start(&self.emitter);
         let parts = Parts {
             config: self.config,
             home: self.home.path().to_owned(),

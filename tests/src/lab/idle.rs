@@ -19,6 +19,9 @@ use crate::world;
 /// Links are young for this long: paths may still become better.
 const SETTLE: Duration = Duration::from_secs(30);
 
+/// Between two waits that are in vain; what happens meanwhile is heard in the next.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// What became of the links.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
@@ -163,10 +166,12 @@ async fn watch(
         _ => None,
     };
     while tokio::time::Instant::now() < end {
-        match tokio::time::timeout_at(end, events.wait("somebody gone", gone)).await {
-            Ok(Ok(friend)) => lost.push((node.name().to_owned(), friend, began.elapsed().as_secs_f64())),
-            // Nothing for as long as a wait lasts is what is hoped for.
-            Ok(Err(_)) | Err(_) => {}
+        let waited = tokio::time::timeout_at(end, events.wait("somebody gone", gone)).await;
+        // That a wait is in vain is what is hoped for.
+        if let Ok(Ok(friend)) = waited {
+            lost.push((node.name().to_owned(), friend, began.elapsed().as_secs_f64()));
+        } else {
+            tokio::time::sleep(PAUSE).await;
         }
     }
     lost
