@@ -25,4 +25,5 @@ pub use server::{
     source_addresses,
 };
 pub use turn::peers::is_public;
+pub use turn::server::DayUse;
 pub use types::{Access, Credential, Kind, Owner, PacketOut, Secret};

@@ -298,7 +298,10 @@ impl Service {
                 // The event of the last slot comes before the sum that counts it.
                 Ok(()) = health.changed() => self.check_ready(),
                 () = sleep => self.timeouts(due),
-                _ = remember.tick() => self.remember_dht_peers(),
+                _ = remember.tick() => {
+                    self.remember_dht_peers();
+                    self.keep_relayed_today();
+                }
                 Ok(()) = relayed.changed() => self.tell_whereabouts(),
                 _ = see.tick() => self.see_calls(),
             }
@@ -437,6 +440,7 @@ impl Service {
         self.emitter.emit(Event::Stopping);
         self.leave_calls();
         self.close_sessions();
+        self.keep_relayed_today();
         let swarm = self.swarm.clone();
         let mut peers = swarm.known_public_peers().await;
         peers.truncate(keep::DHT_PEERS);

@@ -241,3 +241,21 @@ async fn link_and_call_go_through_a_proxy_where_nothing_else_leaves() -> Result<
     ensure!(path == LinkPath::Relayed, "{path:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_serves_anyone_carries_a_call_that_no_friend_can() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let public_config = format!("{}serve = \"anyone\"\n", people::PUBLIC_CONFIG);
+    let setup = Setup { strangers: true, public_config, ..setup() };
+    let kind = "symmetric".parse()?;
+    let pair = Pair::linked([&kind, &kind], &setup).await?;
+    let (talk, _) = pair.talk().await?;
+    until_path(&pair, &talk, LinkPath::Relayed).await?;
+    let settled = Instant::now();
+    ensure!(talk.heard(settled, Duration::from_secs(10)).await.iter().all(Option::is_some), "silent");
+    let relay = pair.public[0].api().relay().await?;
+    ensure!(relay.by_me.iter().any(|used| used.guest && used.traffic.bytes_today > 0), "{relay:?}");
+    pair.hang_up(talk).await
+}

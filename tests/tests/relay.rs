@@ -100,3 +100,25 @@ async fn who_is_no_friend_any_more_has_no_relay_any_more() -> Result<()> {
     relaying(alice, "no relay", |status| status.for_me.is_empty()).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_relayed_today_is_known_after_a_restart() -> Result<()> {
+    let mut world = World::with(&["alice", "bob", "carol"], &options()).await?;
+    world.befriend(0, 1).await?;
+    world.befriend(0, 2).await?;
+    serve(&world.people[2], RelayPolicy::Friends).await?;
+    relaying(&world.people[0], "a credential", |status| ready(status).is_some()).await?;
+    let friend = world.people[1].api().identity().await?.root;
+    let mut rings = world.people[1].events();
+    world.people[0].api().place_call(PlaceCall { friend, video: false }).await?;
+    rings.wait("the ringing", incoming_call).await?;
+    // Checks of the path that are relayed count, too.
+    let before = relaying(&world.people[2], "relayed bytes", |status| status.total.bytes_today > 0).await?;
+    world.people[2].stop().await?;
+    world.people[2].start_again().await?;
+    let after = world.people[2].api().relay().await?;
+    assert!(after.total.bytes_today >= before.total.bytes_today, "{after:?}");
+    let alice = |status: &RelayStatus| status.by_me.iter().find(|used| used.name == "alice").cloned();
+    assert!(alice(&after).is_some_and(|used| used.traffic.bytes_today > 0), "{after:?}");
+    Ok(())
+}

@@ -19,7 +19,7 @@ use twocan_protocol::identity::RootPublic;
 
 use super::turn::peers::PeerRules;
 use super::turn::quota::{Bounds, Clock};
-use super::turn::server::{Account, Action, Client, Core, Settings, Via, Wrap, data_indication};
+use super::turn::server::{Account, Action, Client, Core, DayUse, Settings, Via, Wrap, data_indication};
 use super::turn::{codec, server as core};
 use super::types::{Credential, Kind, PacketOut, Secret};
 use sockets::{Opener, RelaySocket};
@@ -166,6 +166,16 @@ impl Server {
             settings(&config)
         };
         self.0.core().set_settings(settings);
+    }
+
+    /// What was relayed today, to be kept.
+    pub fn day_use(&self) -> DayUse {
+        self.0.core().day_use(clock())
+    }
+
+    /// Counts what an earlier run has relayed today.
+    pub fn restore(&self, used: &DayUse) {
+        self.0.core().restore(clock(), used);
     }
 
     /// How it is.

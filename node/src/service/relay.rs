@@ -4,6 +4,7 @@
 //! that offers, one unused credential (with one for the partner of the call to come) is kept ready, so that a call need
 //! not wait for it. A call takes those that are ready; its partner gets the partner's halves in `call.relays`.
 
+mod day;
 mod guest;
 mod own;
 mod view;

@@ -22,6 +22,13 @@ pub(crate) struct Clock {
     pub(crate) unix_ms: u64,
 }
 
+impl Clock {
+    /// The day, counted from 1970 (UTC).
+    pub(crate) fn day(self) -> u64 {
+        self.unix_ms / DAY_MS
+    }
+}
+
 /// Counts what somebody uses, and holds it to a rate and a sum.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
@@ -59,7 +66,7 @@ impl Meter {
         Self {
             tokens: bounds.bytes_per_second / BURST_PER_RATE,
             filled: clock.now,
-            day: clock.unix_ms / DAY_MS,
+            day: clock.day(),
             today: 0,
             second: clock.now,
             this_second: 0,
@@ -78,7 +85,7 @@ impl Meter {
             self.tokens = self.tokens.saturating_add(earned).min(most);
             self.filled = clock.now;
         }
-        let day = clock.unix_ms / DAY_MS;
+        let day = clock.day();
         if self.day != day {
             self.day = day;
             self.today = 0;
@@ -97,6 +104,15 @@ impl Meter {
         self.this_second = self.this_second.saturating_add(size);
     }
 
+    /// Counts bytes of an earlier run on this day.
+    pub(crate) fn add_today(&mut self, clock: Clock, bytes: u64) {
+        if self.day != clock.day() {
+            self.day = clock.day();
+            self.today = 0;
+        }
+        self.today = self.today.saturating_add(bytes);
+    }
+
     fn turn(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.second);
         if passed >= Duration::from_secs(1) {
@@ -109,7 +125,7 @@ impl Meter {
     /// Bytes in about the last second, and since midnight (UTC).
     pub(crate) fn used(&mut self, clock: Clock) -> (u64, u64) {
         self.turn(clock.now);
-        let today = if self.day == clock.unix_ms / DAY_MS { self.today } else { 0 };
+        let today = if self.day == clock.day() { self.today } else { 0 };
         (self.last_second.max(self.this_second), today)
     }
 }

@@ -6,6 +6,7 @@
 
 mod allocation;
 mod requests;
+mod today;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use super::peers::PeerRules;
 use super::quota::{Answers, Bounds, Clock, Meter};
 use allocation::Allocation;
 pub(crate) use requests::data_indication;
+pub use today::DayUse;
 
 /// An unused credential is good for this long. Nodes keep one ready and renew it before.
 pub(crate) const CREDENTIAL_LIFE: Duration = Duration::from_secs(3600);

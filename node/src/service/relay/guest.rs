@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twocan_protocol::wire::{CallRelay, Frame, GuestRelay, List, Message, RelayMessage};
+use twocan_protocol::wire::{CallId, CallRelay, Frame, GuestRelay, List, Message, RelayMessage};
 
 use super::super::links::Note;
 use super::super::{Service, unix_ms};
@@ -126,6 +126,11 @@ impl Service {
             };
             tracing::info!("a stranger's node relays for calls");
             ready.push(Ready { own, partner, expires: Instant::now() + Duration::from_secs(lifetime.into()) });
+        }
+        // A call that runs without any relay gets one.
+        let calls: Vec<CallId> = self.relays.calls.keys().copied().collect();
+        for call in calls {
+            self.add_relays(call);
         }
     }
 }

@@ -11,6 +11,7 @@ use twocan_protocol::wire::{Bounded, Endpoint, List, Offer};
 
 use super::super::Service;
 use super::super::links::Note;
+use super::day::DayRecord;
 use crate::config;
 use crate::relay::{self, Identity, Policy, Server};
 
@@ -26,6 +27,9 @@ pub(in crate::service) struct RelayRecord {
     /// What the person chose with `twocan relay`: "auto", "off", "friends" or "anyone"; absent: as configured.
     #[serde(default)]
     pub(in crate::service) serve: Option<String>,
+    /// What it relayed on the last day on which it did.
+    #[serde(default)]
+    pub(super) used: DayRecord,
 }
 
 /// Where TLS is served.
@@ -93,6 +97,7 @@ fn configured(serve: config::RelayServe) -> Policy {
 impl Own {
     pub(in crate::service) fn new(server: Server, config: &config::Relay, record: RelayRecord) -> Self {
         let chosen = record.serve.as_deref().and_then(policy_of);
+        server.restore(&record.used.to_use());
         Self {
             server,
             policy: chosen.unwrap_or_else(|| configured(config.serve)),
@@ -120,6 +125,18 @@ impl Own {
     /// What friends are told.
     pub(super) fn offer(&self) -> &Offer {
         &self.offer
+    }
+
+    /// What is kept.
+    pub(super) fn record(&self) -> &RelayRecord {
+        &self.record
+    }
+
+    /// Notes what was relayed today; `false` if that is known already.
+    pub(super) fn keep_day(&mut self, used: DayRecord) -> bool {
+        let new = self.record.used != used;
+        self.record.used = used;
+        new
     }
 
     /// Notes that a friend is told this; `false` if that is known there already.

@@ -485,6 +485,40 @@ fn quotas_hold_for_a_friend_and_in_total_and_a_guest_gets_little() {
 }
 
 #[test]
+fn what_was_relayed_today_counts_after_a_restart_and_not_tomorrow() {
+    let bounds = Bounds { allocations: 64, bytes_per_second: 4_000_000, bytes_per_day: 8_000_000 };
+    let relay = |rig: &mut Rig| {
+        rig.issue(friend(1), "alice");
+        rig.issue(guest(2), "guest");
+        rig.allocated(1, "alice", PEER);
+        rig.allocated(2, "guest", PEER);
+        let mut passed = [0_u64; 2];
+        for _ in 0..4000 {
+            rig.clock.now += Duration::from_millis(10);
+            for port in [1, 2] {
+                if matches!(rig.packet(client(port), &channel(0x4000, &[0; 1000])), Action::Relay { .. }) {
+                    passed[usize::from(port) - 1] += 1000;
+                }
+            }
+        }
+        passed
+    };
+    let mut rig = Rig::new(bounds);
+    assert_eq!(relay(&mut rig), [2_000_000, 500_000]);
+    let used = rig.core.day_use(rig.clock);
+    assert_eq!((used.total, used.guests, used.friends.len()), (2_500_000, 500_000, 1));
+    let mut again = Rig::new(bounds);
+    again.core.restore(again.clock, &used);
+    assert_eq!(again.core.day_use(again.clock), used);
+    // A guest is known by no name: what holds is the sum of all of them, of which a quarter is used.
+    assert_eq!(relay(&mut again), [0, 500_000]);
+    let mut tomorrow = Rig::new(bounds);
+    tomorrow.clock.unix_ms += 86_400_000;
+    tomorrow.core.restore(tomorrow.clock, &used);
+    assert_eq!(relay(&mut tomorrow), [2_000_000, 500_000]);
+}
+
+#[test]
 fn a_call_goes_on_after_its_credential_ran_out_and_a_new_address_is_taken() {
     let mut rig = Rig::usual();
     rig.issue(friend(1), "alice");
