@@ -84,6 +84,12 @@ pub fn read(payload: &[u8]) -> Result<Vec<Block<'_>>, RedError> {
     Ok(blocks)
 }
 
+/// The packet itself, without the copies before it; `None` if the payload cannot be read.
+#[must_use]
+pub fn primary(payload: &[u8]) -> Option<&[u8]> {
+    read(payload).ok()?.last().map(|block| block.payload)
+}
+
 /// Remembers the packets that were sent, and puts copies of them before the next one.
 #[derive(Clone, Debug, Default)]
 pub struct Packer {
@@ -151,6 +157,8 @@ mod tests {
         let blocks = read(&out).unwrap();
         assert_eq!(blocks[0], Block { offset: 960, payload: &[0xf8, 1, 2] });
         assert_eq!(blocks[1], Block { offset: 0, payload: &[0xf8, 3, 4, 5] });
+        assert_eq!(primary(&out), Some(&[0xf8, 3, 4, 5][..]));
+        assert_eq!(primary(&[]), None);
     }
 
     #[test]
