@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 /// Packets are remembered for so long; shorter follows clock drift and the end of jitter better, longer survives stalls.
 const WINDOW_MS: f64 = 6_000.0;
 /// Copies are remembered longer: the deeper ones are rare.
-const COPY_WINDOW_MS: f64 = 8_000.0;
+const COPY_WINDOW_MS: f64 = 9_000.0;
 /// At least so many packets are remembered however old they are, so that one of silence's few does not rule...
 const LEAST_ENTRIES: usize = 30;
 /// ...and at most so many of each kind: six seconds of 10 ms packets.
@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 600;
 /// Share of packets that may come too late.
 const MAY_BE_LATE: f64 = 0.02;
 /// Share of packets whose only copies may come too late.
-const COPIES_MAY_BE_LATE: f64 = 0.004;
+const COPIES_MAY_BE_LATE: f64 = 0.002;
 /// Added to the quantile, for the rounding of clocks.
 const ROUND_MS: f64 = 1.0;
 
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn copies_of_lost_packets_are_waited_for() {
-        for (every, waited) in [(100, true), (400, false)] {
+        for (every, waited) in [(100, true), (2000, false)] {
             let mut estimate = DelayEstimate::new();
             for i in 0..1000 {
                 let at = f64::from(i) * 20.0;
