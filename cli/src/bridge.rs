@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use twocan_control::{Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, Shown};
 use twocan_media::audio::backend::{self, AudioBackend};
-use twocan_media::session::{Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
+use twocan_media::session::{Guidance, Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
 use twocan_media::{EncodedFrame, Kind};
 
 /// What a session gives out waits here until the bridge takes it: a second of audio and video. More means that the
@@ -230,9 +230,15 @@ fn note(notes: &mpsc::Sender<Note>, note: Note) {
 fn told(control: MediaControl) -> Option<Incoming> {
     match control {
         MediaControl::Flow { audio, video, screen } => Some(Incoming::Flow { audio, video, screen }),
-        MediaControl::Feedback { target_bitrate, loss, rtt_ms } => {
-            Some(Incoming::Feedback { target_bitrate, loss, rtt_ms })
-        }
+        MediaControl::Feedback(told) => Some(Incoming::Feedback(Guidance {
+            target_bitrate: told.target_bitrate,
+            audio_bitrate: told.audio_bitrate,
+            video_bitrate: told.video_bitrate,
+            screen_bitrate: told.screen_bitrate,
+            loss: told.loss,
+            loss_burst: told.loss_burst,
+            rtt_ms: told.rtt_ms,
+        })),
         MediaControl::Streams { audio_red, .. } => Some(Incoming::Redundancy { taken: audio_red }),
         MediaControl::KeyFrameRequest { kind } => Some(Incoming::KeyFrameRequest { kind: kind_here(kind) }),
         MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),

@@ -40,7 +40,7 @@ pub use friend::{
 };
 pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
-pub use media::{MediaControl, MediaFrame, MediaKind, StreamInfo};
+pub use media::{Feedback, MediaControl, MediaFrame, MediaKind, StreamInfo};
 pub use node::{Health, Lookup, LookupRequest, PublicDht, PublicDhtState, Report, Status, Timings};
 pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};

@@ -170,6 +170,28 @@ pub struct StreamInfo {
     pub clock_rate: u32,
 }
 
+/// What the path carries, and who may use how much of it. Bit rates of streams are without headers of the network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Feedback {
+    /// Bits per second for all that this client sends, headers included.
+    pub target_bitrate: u64,
+    /// For the voice, redundancy included; it is served first. What it does not use is not given to others at once.
+    pub audio_bitrate: u64,
+    /// For the camera; 0: stop it, the path is too narrow for a picture.
+    pub video_bitrate: u64,
+    /// For the screen; 0: stop it, as the camera.
+    #[serde(default)]
+    pub screen_bitrate: u64,
+    /// Share of my packets that the friend lost over the last two seconds (0 to 1).
+    pub loss: f64,
+    /// How many were lost in a row, on average; 1 if every loss stands alone.
+    #[serde(default)]
+    pub loss_burst: f64,
+    /// Round trip, if measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+}
+
 /// Text messages of the media socket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -204,16 +226,9 @@ pub enum MediaControl {
         #[serde(default)]
         screen: bool,
     },
-    /// Node to client, about twice a second: what the path carries and how the friend receives.
-    Feedback {
-        /// Bits per second for all that this client sends.
-        target_bitrate: u64,
-        /// Share of my packets that the friend lost (0 to 1).
-        loss: f64,
-        /// Round trip, if measured.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        rtt_ms: Option<f64>,
-    },
+    /// Node to client, twice a second and within 50 ms of a change by more than a twentieth: what the path carries and how
+    /// the friend receives.
+    Feedback(Feedback),
     /// Node to client: the friend's decoder needs a key frame now.
     KeyFrameRequest {
         /// Of which stream: `video` or `screen`.

@@ -11,7 +11,7 @@ use twocan_control::{
     SeatToken, Shown, TakeSeat,
 };
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
-use twocan_media::session::{Incoming, Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig};
+use twocan_media::session::{Guidance, Incoming, Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig};
 use twocan_media::video::{Settings, Tap, VideoSink, VideoSource};
 use twocan_media::{EncodedFrame, Kind};
 
@@ -285,7 +285,15 @@ fn tell(outgoing: Outgoing, tx: &mpsc::Sender<MediaMessage>, updates: &mpsc::Sen
 fn told(control: MediaControl) -> Option<Incoming> {
     Some(match control {
         MediaControl::Flow { audio, video, screen } => Incoming::Flow { audio, video, screen },
-        MediaControl::Feedback { target_bitrate, loss, rtt_ms } => Incoming::Feedback { target_bitrate, loss, rtt_ms },
+        MediaControl::Feedback(told) => Incoming::Feedback(Guidance {
+            target_bitrate: told.target_bitrate,
+            audio_bitrate: told.audio_bitrate,
+            video_bitrate: told.video_bitrate,
+            screen_bitrate: told.screen_bitrate,
+            loss: told.loss,
+            loss_burst: told.loss_burst,
+            rtt_ms: told.rtt_ms,
+        }),
         MediaControl::Streams { audio_red, .. } => Incoming::Redundancy { taken: audio_red },
         MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
         MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },

@@ -19,6 +19,7 @@ use crate::audio::{AudioSettings, AudioSink, AudioSource};
 use crate::frame::{EncodedFrame, Kind};
 use crate::video::{self, VideoSink, VideoSource};
 
+mod guidance;
 mod report;
 mod screen;
 mod sound_out;
@@ -26,6 +27,7 @@ pub mod sync;
 mod voice_in;
 mod voice_out;
 
+pub use guidance::Guidance;
 use screen::Screens;
 pub use screen::{ScreenOptions, Share, ShareSound};
 use sync::PlayoutClock;
@@ -74,14 +76,7 @@ pub enum Incoming {
         kind: Kind,
     },
     /// What the path carries, and how the other side receives.
-    Feedback {
-        /// Bits per second for audio and video together.
-        target_bitrate: u64,
-        /// Share of my packets that the other side lost, 0 to 1.
-        loss: f64,
-        /// Round trip in milliseconds.
-        rtt_ms: Option<f64>,
-    },
+    Feedback(Guidance),
     /// Whether the other side takes redundant audio data (RFC 2198). A session starts as if it did not.
     Redundancy {
         /// Whether it does.
@@ -272,6 +267,8 @@ struct PictureOut {
     source: Option<VideoSource>,
     flowing: bool,
     bitrate: Option<u32>,
+    /// The path is too narrow for it, and that was told.
+    narrow: bool,
 }
 
 impl Session {
@@ -337,15 +334,7 @@ impl Session {
                 }
             }
             request @ Incoming::KeyFrameRequest { .. } => Self::screen_incoming(&self.screens, request, &self.out),
-            Incoming::Feedback { target_bitrate, loss, rtt_ms: _ } => {
-                let bitrate = self.voice_out.feedback(target_bitrate, loss);
-                let bitrate = self.share_out(bitrate).min(self.video_settings.max_bitrate);
-                let mut picture = self.picture_out();
-                picture.bitrate = Some(bitrate);
-                if let Some(sender) = &picture.sender {
-                    sender.set_bitrate(bitrate);
-                }
-            }
+            Incoming::Feedback(guidance) => self.guided(&guidance),
             Incoming::Redundancy { taken } => self.voice_out.set_redundancy_taken(taken),
             Incoming::Flow { audio, video, screen } => {
                 self.voice_out.set_flow(audio);
@@ -445,15 +434,6 @@ impl Session {
     /// Ends everything, completes files, and says how it went.
     pub fn stop(self) -> Stats {
         self.stats()
-    }
-
-    /// What is left for the camera beside a shared screen, of what is left for pictures: two thirds are the screen's.
-    fn share_out(&self, bitrate: u32) -> u32 {
-        let mut screens = lock(&self.screens);
-        let camera = if screens.sharing() { bitrate / 3 } else { bitrate };
-        let alone = self.picture_out().sender.is_none();
-        screens.set_bitrate(if alone { bitrate } else { bitrate - bitrate / 3 });
-        camera
     }
 
     fn picture_out(&self) -> std::sync::MutexGuard<'_, PictureOut> {

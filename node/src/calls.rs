@@ -16,6 +16,7 @@
 //! `mux` (one port), `ice` (one path only), `runtime` (its silent death), `session` (settings), `tap` (RTCP),
 //! `estimator` (bandwidth), `h264` and `assembly` (hostile packets), `nack` (repairs).
 
+mod allocate;
 mod assembly;
 mod candidate;
 mod clock;
@@ -29,14 +30,19 @@ mod inbound;
 mod mux;
 mod nack;
 mod outbound;
+mod pacer;
+mod pacing;
 mod peer;
 mod picture;
 mod red;
 mod reflexive;
+mod reporter;
 mod runtime;
 mod sdp;
 mod seat;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod slots;
 mod stun;
 mod tap;

@@ -109,17 +109,12 @@ impl Screens {
         }
     }
 
-    /// Bits per second for the screen; whether one is shared at all decides how much the camera gets.
+    /// Bits per second for the screen.
     pub(super) fn set_bitrate(&mut self, bitrate: u32) {
         self.bitrate = Some(bitrate);
         if let Some(sharing) = &self.sharing {
             sharing.set_bitrate(bitrate);
         }
-    }
-
-    /// Whether a screen is being sent.
-    pub(super) fn sharing(&self) -> bool {
-        self.flowing && self.sharing.is_some()
     }
 
     /// Ends everything that runs by itself.

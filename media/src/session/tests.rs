@@ -276,7 +276,12 @@ fn hostile_input_does_not_stop_a_session() {
         }));
         session.incoming(Incoming::Clock { stream: i as u16, timestamp: i, sender_us: u64::MAX });
     }
-    session.incoming(Incoming::Feedback { target_bitrate: 0, loss: f64::INFINITY, rtt_ms: Some(f64::NAN) });
+    session.incoming(Incoming::Feedback(Guidance {
+        loss: f64::INFINITY,
+        loss_burst: f64::NAN,
+        rtt_ms: Some(f64::NAN),
+        ..Guidance::default()
+    }));
     session.incoming(Incoming::KeyFrameRequest { kind: Kind::Video });
     assert!(session.stop().voice_in.received > 0);
 }

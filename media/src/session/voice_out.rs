@@ -9,10 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use super::{Out, Outgoing};
 use crate::audio::codec::CodecError;
 use crate::audio::meter::{Level, Meter};
-use crate::audio::packet::OVERHEAD_BYTES;
 use crate::audio::protection::Known;
 use crate::audio::sender::VoiceSender;
-use crate::audio::{AudioSettings, SAMPLE_RATE, red};
+use crate::audio::{AudioSettings, SAMPLE_RATE};
 use crate::frame::{EncodedFrame, Kind};
 use crate::now_ns;
 
@@ -107,19 +106,14 @@ impl VoiceOut {
         self.lock().muted
     }
 
-    /// The path carries `target` bits per second in all, and loses this share of packets. Returns what is left for
-    /// video: the voice is served first.
-    pub(super) fn feedback(&self, target: u64, loss: f64) -> u32 {
+    /// The voice may use `bitrate` bits per second without headers; the path loses this share of packets, so many in a
+    /// row.
+    pub(super) fn feedback(&self, bitrate: u64, loss: f64, burst: f64) {
         let mut inner = self.lock();
-        let packets = 1000 / inner.settings.frame_ms;
-        let overhead = OVERHEAD_BYTES * 8 * packets;
-        let target = u32::try_from(target).unwrap_or(u32::MAX);
-        let known = Known { bitrate: target.saturating_sub(overhead), loss, burst: 1.0 };
-        let plan = inner.sender.feedback(now_ns() / 1_000_000, known);
+        let bitrate = u32::try_from(bitrate).unwrap_or(u32::MAX);
+        let plan = inner.sender.feedback(now_ns() / 1_000_000, Known { bitrate, loss, burst });
         let generations = u32::try_from(plan.generations).unwrap_or(0);
         (inner.stats.bitrate, inner.stats.generations) = (plan.bitrate, generations);
-        let copies = generations * (plan.bitrate + red::HEADER_LEN as u32 * 8 * packets);
-        target.saturating_sub(plan.bitrate + copies + overhead)
     }
 
     /// Whether the other side takes redundant audio data.
@@ -315,14 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn the_voice_is_served_before_the_picture() {
+    fn the_bitrate_follows_what_the_path_carries() {
         let (voice, _) = voice_out(&AudioSettings::default());
-        assert_eq!(voice.feedback(1_000_000, 0.0), 1_000_000 - 32_000 - 24_000);
+        voice.feedback(1_000_000, 0.0, 1.0);
         assert_eq!(voice.stats().bitrate, 32_000);
-        assert_eq!(voice.feedback(50_000, 0.1), 0);
+        voice.feedback(26_000, 0.1, 1.0);
         assert_eq!(voice.stats().bitrate, 26_000);
-        assert_eq!(voice.feedback(0, f64::NAN), 0);
+        voice.feedback(0, f64::NAN, f64::NAN);
         assert_eq!(voice.stats().bitrate, MIN_BITRATE);
-        assert_eq!(voice.feedback(u64::MAX, 2.0), u32::MAX - 56_000);
     }
 }

@@ -1,64 +1,83 @@
-//! Which size and rate the picture has at a bitrate: bitrate falls first, then the rate, then the size.
+//! Which size and rate the camera's picture has at a bitrate: quality falls first, then the size, and the rate last.
 //!
-//! A simple rule: a step is worth sending as long as each pixel gets [`ENOUGH`] bits. Going down happens at once, going
-//! up after [`PATIENCE_NS`] of more than enough, so that it does not swing.
+//! A face may be soft, but must move. (A screen is the other way round: [`super::screen`].) A step is worth sending as
+//! long as each pixel gets [`ENOUGH`] bits. Going down waits for half a second, because a queue that drains takes that
+//! long; going up waits longer, and longer still when the last way up was soon regretted, so that the picture does not
+//! swing.
 
 /// Bits per pixel that a step needs at least; below it openh264 smears (seen on a talking head at 640x360).
 pub const ENOUGH: f64 = 0.025;
 /// A better step must have so much more than enough.
-const MARGIN: f64 = 1.4;
-/// For so long, in nanoseconds.
-const PATIENCE_NS: u64 = 3_000_000_000;
+const MARGIN: f64 = 1.3;
+/// A shortage must last so long, in nanoseconds.
+const SHORTAGE_NS: u64 = 500_000_000;
+/// Plenty must last so long; doubled up to the second when it had to go down again within [`SOON_NS`].
+const PATIENCE_NS: (u64, u64) = (2_500_000_000, 15_000_000_000);
+const SOON_NS: u64 = 8_000_000_000;
 /// Smallest side that is still sent, in pixels.
 const MIN_SIDE: u32 = 90;
 
-/// One step: what width, height and rate are divided by.
+/// One step: what becomes of width, height and rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Of width and height.
-    pub size: u32,
-    /// Of the pictures per second.
+    /// Width and height are multiplied by this, in quarters.
+    pub quarters: u32,
+    /// Pictures per second are divided by this.
     pub rate: u32,
 }
 
-const STEPS: [Step; 5] = [
-    Step { size: 1, rate: 1 },
-    Step { size: 1, rate: 2 },
-    Step { size: 2, rate: 2 },
-    Step { size: 2, rate: 4 },
-    Step { size: 4, rate: 4 },
-];
+impl Step {
+    const fn new(quarters: u32, rate: u32) -> Self {
+        Self { quarters, rate }
+    }
 
-/// Remembers the step and since when there would be enough for a better one.
+    /// The size of a picture of this size in this step, even.
+    #[must_use]
+    pub fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
+        let side = |n: u32| ((n / 4 * self.quarters + n % 4 * self.quarters / 4) & !1).max(2);
+        if self.quarters == 4 { (width, height) } else { (side(width), side(height)) }
+    }
+}
+
+const STEPS: [Step; 6] =
+    [Step::new(4, 1), Step::new(3, 1), Step::new(2, 1), Step::new(2, 2), Step::new(1, 2), Step::new(1, 4)];
+
+/// Remembers the step, and since when another one would be right.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ladder {
+    begun: bool,
     at: usize,
-    enough_since: Option<u64>,
+    less_since: Option<u64>,
+    more_since: Option<u64>,
+    patience: Option<u64>,
+    rose_at: Option<u64>,
 }
 
 impl Ladder {
     /// The step for pictures of this size and rate at `bits_per_second`; `now_ns` only needs to move forward.
     pub fn choose(&mut self, now_ns: u64, (width, height): (u32, u32), rate: f64, bits_per_second: u32) -> Step {
         let pixels = f64::from(width) * f64::from(height) * rate;
-        let smallest = width.min(height);
         let fits = |step: &Step, margin: f64| {
-            let needed = pixels / f64::from(step.size * step.size * step.rate) * ENOUGH * margin;
-            f64::from(bits_per_second) >= needed
+            let share = f64::from(step.quarters * step.quarters) / 16.0 / f64::from(step.rate);
+            f64::from(bits_per_second) >= pixels * share * ENOUGH * margin
         };
-        let possible = STEPS.iter().rposition(|s| smallest / s.size >= MIN_SIDE).unwrap_or(0);
-        let best = STEPS.iter().position(|s| fits(s, 1.0)).unwrap_or(STEPS.len()).min(possible);
-        let better = STEPS.iter().position(|s| fits(s, MARGIN)).unwrap_or(STEPS.len()).min(possible);
-        if best > self.at {
+        let smallest = |step: &Step| step.size((width, height)).0.min(step.size((width, height)).1);
+        let last = STEPS.iter().rposition(|step| smallest(step) >= MIN_SIDE).unwrap_or(0);
+        let best = STEPS.iter().position(|step| fits(step, 1.0)).unwrap_or(STEPS.len()).min(last);
+        let better = STEPS.iter().position(|step| fits(step, MARGIN)).unwrap_or(STEPS.len()).min(last);
+        if !std::mem::replace(&mut self.begun, true) || self.at > last {
             self.at = best;
-            self.enough_since = None;
-        } else if better < self.at {
-            let since = *self.enough_since.get_or_insert(now_ns);
-            if now_ns.saturating_sub(since) >= PATIENCE_NS {
-                self.at = better;
-                self.enough_since = None;
-            }
-        } else {
-            self.enough_since = None;
+        }
+        self.less_since = if best > self.at { self.less_since.or(Some(now_ns)) } else { None };
+        self.more_since = if better < self.at { self.more_since.or(Some(now_ns)) } else { None };
+        let lasted = |since: Option<u64>, time| since.is_some_and(|since| now_ns.saturating_sub(since) >= time);
+        let patience = self.patience.unwrap_or(PATIENCE_NS.0);
+        if lasted(self.less_since, SHORTAGE_NS) {
+            let soon = self.rose_at.is_some_and(|at| now_ns.saturating_sub(at) < SOON_NS);
+            self.patience = Some(if soon { (patience * 2).min(PATIENCE_NS.1) } else { PATIENCE_NS.0 });
+            (self.at, self.less_since) = (best, None);
+        } else if lasted(self.more_since, patience) {
+            (self.at, self.more_since, self.rose_at) = (better, None, Some(now_ns));
         }
         STEPS[self.at]
     }
@@ -81,33 +100,58 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
+    const SIZE: (u32, u32) = (640, 360);
+
+    /// What the ladder settles on within 600 ms from `at`, looking 30 times a second.
+    fn settle(ladder: &mut Ladder, at: u64, bits: u32) -> (u32, u32) {
+        let mut step = ladder.choose(at, SIZE, 30.0, bits);
+        for n in 1..=18 {
+            step = ladder.choose(at + n * SECOND / 30, SIZE, 30.0, bits);
+        }
+        (step.quarters, step.rate)
+    }
 
     #[test]
-    fn the_picture_shrinks_at_once_and_grows_with_patience() {
+    fn people_keep_moving_as_long_as_they_can() {
         let mut ladder = Ladder::default();
-        let mut at = |second: u64, bits| {
-            let step = ladder.choose(second * SECOND, (640, 360), 30.0, bits);
-            (step.size, step.rate)
-        };
-        assert_eq!(at(0, 600_000), (1, 1));
-        assert_eq!(at(1, 180_000), (1, 1));
-        assert_eq!(at(2, 120_000), (1, 2));
-        assert_eq!(at(3, 30_000), (2, 2));
-        assert_eq!(at(4, 5_000), (4, 4));
-        assert_eq!(at(5, 600_000), (4, 4));
-        assert_eq!(at(7, 600_000), (4, 4));
-        assert_eq!(at(8, 600_000), (1, 1));
-        // Just enough is no reason to go up, only to stay.
-        assert_eq!(at(9, 120_000), (1, 2));
-        for second in 10..20 {
-            assert_eq!(at(second, 180_000), (1, 2));
+        let rates = [600_000, 120_000, 60_000, 30_000, 10_000, 4_000];
+        let steps: Vec<_> = (0..).zip(rates).map(|(n, bits)| settle(&mut ladder, n * SECOND, bits)).collect();
+        assert_eq!(steps, [(4, 1), (3, 1), (2, 1), (2, 2), (1, 2), (1, 4)]);
+    }
+
+    #[test]
+    fn a_short_dip_changes_nothing_and_a_return_is_followed_within_seconds() {
+        let mut ladder = Ladder::default();
+        assert_eq!(settle(&mut ladder, 0, 600_000), (4, 1));
+        for n in 0..12 {
+            assert_eq!(ladder.choose(SECOND + n * SECOND / 30, SIZE, 30.0, 30_000).quarters, 4, "a queue drains");
         }
+        assert_eq!(settle(&mut ladder, 2 * SECOND, 600_000), (4, 1));
+        assert_eq!(settle(&mut ladder, 3 * SECOND, 60_000), (2, 1));
+        for n in 0..70 {
+            assert_eq!(ladder.choose(4 * SECOND + n * SECOND / 30, SIZE, 30.0, 600_000).quarters, 2);
+        }
+        assert_eq!(settle(&mut ladder, 7 * SECOND, 600_000), (4, 1));
+    }
+
+    #[test]
+    fn it_does_not_swing_when_the_rate_does() {
+        let mut ladder = Ladder::default();
+        let (mut changes, mut before) = (0, None);
+        // Four seconds enough for full size, one second not, for five minutes.
+        for n in 0..300 * 30 {
+            let bits = if n / 30 % 5 == 4 { 60_000 } else { 300_000 };
+            let step = ladder.choose(n * SECOND / 30, SIZE, 30.0, bits);
+            changes += u32::from(before.replace(step).is_some_and(|old| old != step));
+        }
+        assert!(changes <= 6, "{changes}");
     }
 
     #[test]
     fn small_pictures_are_not_shrunk_away() {
         let mut ladder = Ladder::default();
-        assert_eq!(ladder.choose(0, (160, 90), 30.0, 1_000).size, 1);
+        assert_eq!(ladder.choose(0, (160, 90), 30.0, 1_000).quarters, 4);
+        assert_eq!(Step::new(3, 1).size((642, 362)), (480, 270));
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Sender {
         self.shared.change(|control| control.on = on);
     }
 
-    /// Bits per second for video, at most those of the settings.
+    /// Bits per second for video, at most those of the settings. 0: nothing is sent, but the source stays open; what
+    /// comes after that begins with a key frame.
     pub fn set_bitrate(&self, bits_per_second: u32) {
         self.shared.change(|control| control.bitrate = bits_per_second);
     }
@@ -318,14 +319,19 @@ impl Worker {
         self.cadence.picture(picture.time_ns);
         let turned = self.camera() && self.settings.turn != Turn::None;
         let picture = if turned { picture.turned(self.settings.turn) } else { picture };
+        if now.bitrate == 0 {
+            self.first = true;
+            self.shared.preview.put(&Arc::new(picture), started);
+            return Ok(());
+        }
         let limit = (self.settings.width & !1, self.settings.height & !1);
         let full = fitted((picture.width(), picture.height()), limit);
         let (rate, thinned) = self.rate();
         let bitrate = now.bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
         let step = self.ladder.choose(started, full, rate, bitrate);
         self.counted = if self.first { 0 } else { self.counted + 1 };
-        let side = |n: u32| ((n / step.size) & !1).max(MIN_SIDE);
-        let size = if step.size == 1 { full } else { (side(full.0), side(full.1)) };
+        let size = step.size(full);
+        let size = (size.0.max(MIN_SIDE), size.1.max(MIN_SIDE));
         let rate = rate / f64::from(step.rate);
         let left_out = !self.counted.is_multiple_of(u64::from(thinned * step.rate));
         {

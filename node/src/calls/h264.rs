@@ -132,6 +132,16 @@ pub(super) struct AccessUnit {
     pub(super) layer: u8,
 }
 
+/// Whether no other picture refers to this one.
+pub(super) fn unreferenced(access_unit: &Bytes) -> bool {
+    let mut slices = nal_units(access_unit)
+        .into_iter()
+        .filter_map(|unit| unit.first().copied())
+        .filter(|header| (SLICE..=IDR).contains(&(header & TYPE_MASK)));
+    let first = slices.next();
+    first.is_some_and(|header| header & NRI_MASK == 0) && slices.all(|header| header & NRI_MASK == 0)
+}
+
 /// Puts the payloads of one access unit together. `None` if they are not a whole number of well-formed NAL units, or
 /// longer than `limit` bytes together.
 pub(super) fn depacketize<'a>(payloads: impl Iterator<Item = &'a [u8]>, limit: usize) -> Option<AccessUnit> {

@@ -1,11 +1,10 @@
 //! From the client's frames to RTP.
 //!
-//! Audio is written the moment it comes. The packets of a large picture are spread over a few milliseconds, so that
-//! they neither overrun a router's queue nor stand before the next audio packet. Frames of a stopped stream are
+//! Audio is written the moment it comes. Pictures go packet by packet at the pace that the path bears ([`super::pacing`]),
+//! so that they neither fill a router's queue nor stand before the next audio packet. Frames of a stopped stream are
 //! dropped. Timestamps stay continuous for the friend when another client takes the seat.
 //! The sender reports are ours: they tie RTP timestamps to the moment of *capture*, which is what lip sync needs.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,22 +14,24 @@ use tokio::sync::mpsc;
 use twocan_control::{MediaControl, MediaFrame, MediaKind, MediaMessage};
 use webrtc::media_stream::track_local::TrackLocal;
 
+use super::pacing::{Pacing, Verdict};
 use super::peer::{Note, Shared};
 use super::session::OutTrack;
+use super::tap::Meters;
 use super::{clock, h264, place_of, red};
 
 /// Largest audio packet: what fits unfragmented. Opus needs a tenth.
 const MAX_AUDIO: usize = h264::MAX_PAYLOAD;
-/// Video packets written at once.
-const BURST: usize = 8;
-/// Pause between two bursts.
-const PAUSE: Duration = Duration::from_millis(1);
-/// A picture is written within this many bursts, however large it is.
-const MAX_BURSTS: usize = 20;
-/// Video packets waiting at most: two of the largest pictures. A picture that does not fit is dropped.
-const MAX_WAITING: usize = 2048;
-/// Time between two sender reports; the first one comes with the first frame's packets.
+/// Payload of a filler packet: large enough that a narrow link shows in the time between two.
+const FILLER: usize = 128;
+/// Pace and shares are looked at this often when nothing happens.
+const LOOK: Duration = Duration::from_millis(100);
+/// Time between two sender reports; the first one comes with the first frame's packets. Longer while hardly anything is
+/// sent: silence shall cost nothing.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+const REPORT_SELDOM: Duration = Duration::from_millis(2500);
+/// Fewer packets than this since the last report are hardly anything.
+const HARDLY: u32 = 8;
 /// A capture time farther from now than this is not believed.
 const BELIEVED_NS: u64 = 2_000_000_000;
 
@@ -43,6 +44,8 @@ pub(super) enum Input {
     NoSeat,
     /// Where RTP goes.
     Wire([Option<OutTrack>; 4]),
+    /// The path is up; here is what is known of it.
+    Up(Arc<Meters>),
 }
 
 /// One stream of ours.
@@ -59,6 +62,8 @@ struct Line {
     packets: u32,
     octets: u32,
     report_at: Instant,
+    /// Packets at the last report.
+    reported: u32,
 }
 
 impl Line {
@@ -73,6 +78,7 @@ impl Line {
             packets: 0,
             octets: 0,
             report_at: now,
+            reported: 0,
         }
     }
 
@@ -131,13 +137,23 @@ impl Line {
         rtc::rtp::Packet { header, payload }
     }
 
+    /// A packet that holds nothing: filler data of H.264 (7.3.2.7), which belongs to no picture.
+    fn filler(&mut self) -> rtc::rtp::Packet {
+        let mut payload = vec![0xff; FILLER];
+        payload[0] = 0x0c;
+        payload[FILLER - 1] = 0x80;
+        let timestamp = self.last.map_or(0, |(_, timestamp)| timestamp);
+        self.packet(timestamp, true, payload.into())
+    }
+
     /// A sender report, if one is due: now, in both clocks.
     fn report(&mut self, now: Instant) -> Option<SenderReport> {
         if now < self.report_at {
             return None;
         }
         let (timestamp, captured) = self.capture?;
-        self.report_at = now + REPORT_EVERY;
+        let lately = self.packets.wrapping_sub(std::mem::replace(&mut self.reported, self.packets));
+        self.report_at = now + if lately < HARDLY { REPORT_SELDOM } else { REPORT_EVERY };
         let age = Duration::from_nanos(clock::now_ns().saturating_sub(captured));
         Some(SenderReport {
             ssrc: self.out.ssrc,
@@ -165,28 +181,31 @@ pub(super) fn ntp_us(ntp: u64) -> u64 {
     (ntp >> 32) * 1_000_000 + (((ntp & 0xffff_ffff) * 1_000_000) >> 32)
 }
 
+/// The lanes of the pacer.
+const CAMERA: usize = 0;
+const SCREEN: usize = 1;
+
+/// Whether no other picture needs this one.
+fn spare(frame: &MediaFrame) -> bool {
+    frame.layer > 0 && !frame.key && h264::unreferenced(&frame.payload)
+}
+
 struct Outbound {
     shared: Arc<Shared>,
     /// By [`place_of`].
     lines: [Option<Line>; 4],
-    /// Packets of pictures.
-    waiting: VecDeque<(MediaKind, rtc::rtp::Packet)>,
-    /// How many packets go at once.
-    burst: usize,
-    next_burst: tokio::time::Instant,
+    pacing: Pacing<rtc::rtp::Packet>,
 }
 
 /// Runs until the peer's task ends. Started once for each peer.
 pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) {
-    let mut out = Outbound {
-        shared,
-        lines: Default::default(),
-        waiting: VecDeque::new(),
-        burst: BURST,
-        next_burst: tokio::time::Instant::now(),
-    };
+    let mut out = Outbound { shared, lines: Default::default(), pacing: Pacing::new(Instant::now()) };
+    let mut clock = tokio::time::interval(LOOK);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seat: Option<(u64, mpsc::Receiver<MediaMessage>)> = None;
     loop {
+        let due = out.pacing.due(Instant::now());
+        let meters = out.pacing.meters();
         tokio::select! {
             input = inputs.recv() => match input {
                 Some(Input::Seat(number, receiver)) => {
@@ -195,6 +214,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) 
                 }
                 Some(Input::NoSeat) => seat = None,
                 Some(Input::Wire(tracks)) => out.wire(tracks),
+                Some(Input::Up(meters)) => out.pacing.wire(Instant::now(), Some(meters)),
                 None => break,
             },
             message = next(&mut seat) => match message {
@@ -205,7 +225,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut inputs: mpsc::Receiver<Input>) 
                     out.shared.note(Note::SeatGone(number));
                 }
             },
-            () = tokio::time::sleep_until(out.next_burst), if !out.waiting.is_empty() => out.burst().await,
+            () = until(due) => out.paced().await,
+            () = estimates(meters.as_deref()) => out.look(),
+            _ = clock.tick() => out.look(),
         }
     }
 }
@@ -218,8 +240,30 @@ async fn next(seat: &mut Option<(u64, mpsc::Receiver<MediaMessage>)>) -> Result<
     }
 }
 
+/// Sleeps until then, or for ever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a new estimate.
+async fn estimates(meters: Option<&Meters>) {
+    match meters {
+        Some(meters) => meters.estimates.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Outbound {
+    fn look(&mut self) {
+        self.pacing.allow([MediaKind::Video, MediaKind::Screen].map(|kind| self.shared.may_send(kind)));
+        self.pacing.look(Instant::now());
+    }
+
     fn begin_anew(&mut self) {
+        self.pacing.begin_anew();
         for line in self.lines.iter_mut().flatten() {
             line.offset = None;
         }
@@ -227,7 +271,10 @@ impl Outbound {
 
     fn wire(&mut self, tracks: [Option<OutTrack>; 4]) {
         let now = Instant::now();
-        self.waiting.clear();
+        self.pacing.begin_anew();
+        if tracks.iter().all(Option::is_none) {
+            self.pacing.wire(now, None);
+        }
         // Tracks stay the same in a renegotiation; numbers must go on then, or the friend takes it for a replay.
         let keep = |line: Option<Line>, out: Option<OutTrack>, rate| {
             let out = out?;
@@ -254,26 +301,31 @@ impl Outbound {
                 let begins = line.offset.is_none() || frame.restart;
                 let timestamp = line.timestamp(now, &frame);
                 if let Some(packet) = line.audio(timestamp, begins, frame) {
+                    self.pacing.voice(now, packet.payload.len());
                     let _ = line.out.track.write_rtp(packet).await;
                 }
             }
             MediaKind::Video | MediaKind::Screen => {
                 let Some(line) = self.lines[place_of(kind)].as_mut() else { return };
-                let payloads = h264::packetize(&frame.payload);
-                if payloads.len() + self.waiting.len() > MAX_WAITING {
+                let (key, spare) = (frame.key, spare(&frame));
+                let lane = if kind == MediaKind::Screen { SCREEN } else { CAMERA };
+                let verdict = self.pacing.picture(now, lane, key, spare, || {
+                    let payloads = h264::packetize(&frame.payload);
+                    let timestamp = line.timestamp(now, &frame);
+                    let last = payloads.len().saturating_sub(1);
+                    let packet = |(number, payload): (usize, Bytes)| {
+                        (payload.len(), line.packet(timestamp, number == last, payload))
+                    };
+                    payloads.into_iter().enumerate().map(packet).collect()
+                });
+                match verdict {
+                    Verdict::Taken => self.paced().await,
                     // The picture is lost to the friend, who must not wait for a repair: ask the encoder at once.
-                    self.shared.note(Note::KeyFrameLost(kind));
-                    return;
-                }
-                let timestamp = line.timestamp(now, &frame);
-                let last = payloads.len().saturating_sub(1);
-                for (number, payload) in payloads.into_iter().enumerate() {
-                    let packet = line.packet(timestamp, number == last, payload);
-                    self.waiting.push_back((kind, packet));
-                }
-                self.burst = BURST.max(self.waiting.len().div_ceil(MAX_BURSTS));
-                if self.next_burst <= tokio::time::Instant::now() {
-                    self.burst().await;
+                    Verdict::NeedsKey => {
+                        self.shared.note(Note::KeyFrameLost(kind));
+                        return;
+                    }
+                    Verdict::LeftOut | Verdict::Stopped => return,
                 }
             }
         }
@@ -281,13 +333,22 @@ impl Outbound {
         self.reports(now).await;
     }
 
-    async fn burst(&mut self) {
-        for (kind, packet) in self.waiting.drain(..self.burst.min(self.waiting.len())) {
+    /// Writes what may leave now.
+    async fn paced(&mut self) {
+        let now = Instant::now();
+        while let Some((lane, packet)) = self.pacing.pop(now) {
+            let kind = if lane == SCREEN { MediaKind::Screen } else { MediaKind::Video };
             if let Some(line) = &self.lines[place_of(kind)] {
                 let _ = line.out.track.write_rtp(packet).await;
             }
         }
-        self.next_burst = tokio::time::Instant::now() + PAUSE;
+        if self.pacing.fill(now, FILLER)
+            && let Some(line) = &mut self.lines[place_of(MediaKind::Video)]
+        {
+            for packet in [line.filler(), line.filler()] {
+                let _ = line.out.track.write_rtp(packet).await;
+            }
+        }
     }
 
     async fn reports(&mut self, now: Instant) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
-    CongestionControlBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+    CongestionControlBuilder, Registry, Slot, TwccSenderBuilder,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine};
@@ -38,6 +38,7 @@ use super::ice::paths::{self, Paths, Relays, Setup};
 use super::ice::{Chosen, Credentials};
 use super::mux::Port;
 use super::nack::{Numbered, Responder};
+use super::reporter::{Gate, Reporter};
 use super::runtime::CallRuntime;
 use super::tap::{Meters, Tap};
 use super::{Fingerprint, place_of, sdp};
@@ -56,6 +57,8 @@ const HAPPENINGS: usize = 128;
 const INNER_CHECKS: Duration = Duration::from_millis(10);
 /// Its checks are never given up; the time limit for a path is our own.
 const INNER_TRIES: u16 = 20_000;
+/// What was sent is remembered for so long: a report comes after the round trip, a full queue and a second of silence.
+const SENT_REMEMBERED: Duration = Duration::from_secs(4);
 /// Times of webrtc's agent that must not come into play.
 const NEVER: Duration = Duration::from_secs(86_400);
 
@@ -184,14 +187,14 @@ fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
 /// The packet chain, without the crate's estimator and pacer, and without its sender reports (ours know when a frame
 /// was captured, see [`super::outbound`]).
 fn chain(meters: &Arc<Meters>) -> Registry {
-    let control = CongestionControlBuilder::new(Estimator::new(Some(meters.clone()))).build();
+    let control = CongestionControlBuilder::new(Estimator::new(meters.clone())).with_prune_horizon(SENT_REMEMBERED);
     Registry::new()
-        .with(Slot::CongestionControl, Numbered(control))
+        .with(Slot::Custom(Gate::SLOT), Gate::new())
+        .with(Slot::CongestionControl, Numbered(control.build()))
         .with(Slot::Custom(Tap::SLOT), Tap::new(meters.clone()))
         .with(Slot::TwccSender, Numbered(TwccSenderBuilder::new().build()))
         .with(Slot::NackResponder, Responder::new(meters.repairs.clone()))
-        .with(Slot::TwccReceiver, TwccReceiverBuilder::new().with_interval(Duration::from_millis(50)).build())
-        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(Duration::from_millis(500)).build())
+        .with(Slot::TwccReceiver, Reporter::new())
 }
 
 fn track(kind: MediaKind) -> (Arc<TrackLocalStaticRTP>, u32) {

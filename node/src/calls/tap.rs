@@ -5,7 +5,7 @@
 //! prints whole packets into the log when one is full.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,12 +17,14 @@ use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use tokio::sync::Notify;
 
+use super::allocate::Shares;
+use super::estimator::rate::Rate;
 use super::nack::Repairs;
 
 /// Messages held for the peer's task; the oldest goes first. Key frame requests are a flag and cannot be lost.
 const MAX_INBOX: usize = 32;
 /// Bytes that SRTP, UDP and IPv4 add to a packet of the chain.
-const OVERHEAD: u64 = 16 + 8 + 20;
+pub(super) const OVERHEAD: u64 = 16 + 8 + 20;
 
 /// A report from the friend's side.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,12 +50,62 @@ pub(super) struct Meters {
     /// Source of our shared screen: requests for it are counted apart.
     screen: AtomicU32,
     /// Estimate of what the path carries, bits per second.
-    pub(super) target: AtomicU64,
+    target: AtomicU64,
+    estimate: Mutex<Estimate>,
+    shares: Mutex<Told>,
+    voice_only: AtomicBool,
+    moved: AtomicBool,
+    reports_out: AtomicU64,
     inbox: Mutex<VecDeque<Report>>,
     /// What is sent again.
     pub(super) repairs: Arc<Repairs>,
-    /// Told when the inbox or the key frame flag changes.
+    /// Told when the inbox, the key frame flag or the shares change.
     pub(super) news: Notify,
+    /// Told when the estimate changes.
+    pub(super) estimates: Notify,
+}
+
+/// What the estimator found out last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Estimate {
+    /// Bits per second on the wire, for good and at this moment; zero before the first report.
+    pub(super) target: f64,
+    pub(super) pace: f64,
+    /// The path is nearly full.
+    pub(super) near: bool,
+    /// It is known how wide the path is about.
+    pub(super) begun: bool,
+    /// Share of packets lost, and how many in a row.
+    pub(super) loss: f64,
+    pub(super) burst: f64,
+    /// Length of the path's queue, seconds.
+    pub(super) queue: f64,
+}
+
+/// What the sending task wants the estimator to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// Nothing but the voice is sent, because more does not fit.
+    pub(super) voice_only: bool,
+    /// Media takes another path than at the last report.
+    pub(super) moved: bool,
+}
+
+/// What each stream may use, and whether pictures are stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Told {
+    pub(super) shares: Shares,
+    pub(super) stopped: bool,
+    /// Not yet told the client.
+    pub(super) fresh: bool,
+}
+
+impl Told {
+    /// What a client may use before anything is known of the path: a small picture and a good voice.
+    fn at_first(target: u64) -> Self {
+        let shares = Shares { audio: target / 10, camera: target * 3 / 4, screen: target * 3 / 4 };
+        Self { shares, stopped: false, fresh: false }
+    }
 }
 
 /// A reading of the counters.
@@ -79,9 +131,15 @@ impl Meters {
             screen_key_requests: AtomicU32::new(0),
             screen: AtomicU32::new(0),
             target: AtomicU64::new(target),
+            estimate: Mutex::default(),
+            shares: Mutex::new(Told::at_first(target)),
+            voice_only: AtomicBool::new(false),
+            moved: AtomicBool::new(false),
+            reports_out: AtomicU64::new(0),
             inbox: Mutex::default(),
             repairs: Arc::new(Repairs::new(target)),
             news: Notify::new(),
+            estimates: Notify::new(),
         }
     }
 
@@ -106,6 +164,73 @@ impl Meters {
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
         }
+    }
+
+    /// Estimate of what the path carries, bits per second with all headers.
+    pub(super) fn target(&self) -> u64 {
+        self.target.load(Relaxed)
+    }
+
+    /// What the estimator found out last.
+    pub(super) fn estimate(&self) -> Estimate {
+        *self.estimate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From the estimator: there is a new estimate.
+    pub(super) fn estimated(&self, rate: &Rate) {
+        self.target.store(rate.target() as u64, Relaxed);
+        *self.estimate.lock().unwrap_or_else(PoisonError::into_inner) = Estimate {
+            target: rate.target(),
+            pace: rate.pace(),
+            near: rate.near(),
+            begun: rate.begun(),
+            loss: rate.loss().share(),
+            burst: rate.loss().burst(),
+            queue: rate.queue(),
+        };
+        self.estimates.notify_one();
+    }
+
+    /// For the estimator: what has changed on our side.
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes { voice_only: self.voice_only.load(Relaxed), moved: self.moved.swap(false, Relaxed) }
+    }
+
+    /// Media takes another path now.
+    pub(super) fn path_changed(&self) {
+        self.moved.store(true, Relaxed);
+    }
+
+    /// From the sending task: what each stream may use. The peer's task is told of a change of more than a twentieth.
+    pub(super) fn share(&self, shares: Shares, stopped: bool, picture: bool) {
+        self.voice_only.store(stopped && picture, Relaxed);
+        let mut told = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let other = |old: u64, new: u64| old.abs_diff(new) * 20 > old.max(1);
+        let before = told.shares;
+        let changed = told.stopped != stopped
+            || other(before.audio, shares.audio)
+            || other(before.camera, shares.camera)
+            || other(before.screen, shares.screen);
+        if changed {
+            *told = Told { shares, stopped, fresh: true };
+            drop(told);
+            self.news.notify_one();
+        }
+    }
+
+    /// What each stream may use.
+    pub(super) fn told(&self) -> Told {
+        *self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client has been told.
+    pub(super) fn heard(&self) {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).fresh = false;
+    }
+
+    /// Bytes of reports that left, with headers.
+    pub(super) fn reports_out(&self) -> u64 {
+        self.reports_out.load(Relaxed)
     }
 
     /// Key frame requests since the last look: for the camera, for the shared screen.
@@ -222,7 +347,11 @@ impl rtc::sansio::Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
     }
 
     fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Self::Error> {
-        self.meters.outgoing(message.now, size(&message.message.packet));
+        let bytes = size(&message.message.packet);
+        self.meters.outgoing(message.now, bytes);
+        if matches!(message.message.packet, Packet::Rtcp(_)) {
+            self.meters.reports_out.fetch_add(bytes as u64 + OVERHEAD, Relaxed);
+        }
         self.writing.push_back(message);
         Ok(())
     }

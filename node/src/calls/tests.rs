@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use harness::{Pair, access_unit, engine};
-use twocan_control::{MediaControl, MediaKind, MediaMessage};
+use twocan_control::{Feedback, MediaControl, MediaKind, MediaMessage};
 
 use super::*;
 
@@ -334,7 +334,9 @@ async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
     assert_eq!((receive.len(), audio_codec.as_str(), video_codec.as_deref()), (4, "opus", Some("h264")));
     assert_eq!((screen_codec.as_deref(), sound_codec.as_deref()), (Some("h264"), Some("opus")));
     assert!(receive.iter().all(|stream| stream.participant == 1));
-    pair.a.control(|c| matches!(c, MediaControl::Feedback { rtt_ms: Some(_), target_bitrate: 64_000.., .. })).await;
+    pair.a
+        .control(|c| matches!(c, MediaControl::Feedback(Feedback { rtt_ms: Some(_), target_bitrate: 64_000.., .. })))
+        .await;
     pair.a
         .event(|event| matches!(event, PeerEvent::Stats(q) if q.rtt_ms.is_some() && q.packets_in > 0 && q.candidates.is_some()))
         .await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
-use twocan_control::{MediaControl, MediaKind, MediaMessage, StreamInfo};
+use twocan_control::{Feedback, MediaControl, MediaKind, MediaMessage, StreamInfo};
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::measure::{Measure, Reading};
@@ -50,8 +50,9 @@ const AHEAD: u32 = 4;
 const ASK_CLIENT: Duration = Duration::from_millis(500);
 /// Key frame requests to the friend at most this often.
 const ASK_FRIEND: Duration = Duration::from_millis(300);
-/// Feedback to the client.
+/// Feedback to the client: at least, and at each change at most, this often.
 const FEEDBACK: Duration = Duration::from_millis(500);
+const FEEDBACK_AT_MOST: Duration = Duration::from_millis(50);
 /// Inputs waiting for the sending task.
 const INPUTS: usize = 16;
 /// Tracks that a friend may open: those that were negotiated.
@@ -178,6 +179,8 @@ pub(super) struct Driver {
     ask_friend: [Limited; 2],
     measure: Measure,
     feedback_at: Instant,
+    /// When the client was told last.
+    told_at: Option<Instant>,
 }
 
 impl Driver {
@@ -225,6 +228,7 @@ impl Driver {
             ask_friend: [Limited::new(ASK_FRIEND), Limited::new(ASK_FRIEND)],
             measure: Measure::new(now),
             feedback_at: now,
+            told_at: None,
         }
     }
 
@@ -403,11 +407,20 @@ impl Driver {
     fn feedback(&mut self, now: Instant) {
         self.feedback_at = now + FEEDBACK;
         let Some(live) = &self.live else { return };
-        self.push(MediaControl::Feedback {
-            target_bitrate: live.session.meters.target.load(Ordering::Relaxed),
-            loss: self.measure.loss_out(),
+        let (told, estimate) = (live.session.meters.told(), live.session.meters.estimate());
+        live.session.meters.heard();
+        self.told_at = Some(now);
+        // Before the first report of the friend there are only its receiver reports, if any.
+        let loss = if estimate.target > 0.0 { estimate.loss } else { self.measure.loss_out() };
+        self.push(MediaControl::Feedback(Feedback {
+            target_bitrate: live.session.meters.target(),
+            audio_bitrate: told.shares.audio,
+            video_bitrate: told.shares.camera,
+            screen_bitrate: told.shares.screen,
+            loss,
+            loss_burst: estimate.burst.max(1.0),
             rtt_ms: self.shared.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3),
-        });
+        }));
     }
 
     async fn note(&mut self, note: Note) {
@@ -469,7 +482,17 @@ impl Driver {
                 self.push(clock);
             }
         }
-        self.ask(Instant::now()).await;
+        let now = Instant::now();
+        self.ask(now).await;
+        self.feedback_if_changed(now);
+    }
+
+    /// The client follows a change at once: what it learns late stands in a queue.
+    fn feedback_if_changed(&mut self, now: Instant) {
+        let fresh = self.live.as_ref().is_some_and(|live| live.session.meters.told().fresh);
+        if fresh && self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= FEEDBACK_AT_MOST) {
+            self.feedback(now);
+        }
     }
 
     async fn tick(&mut self, now: Instant) {
@@ -516,6 +539,7 @@ impl Driver {
             }
         }
         self.ask(now).await;
+        self.feedback_if_changed(now);
         self.numbers(now);
     }
 
@@ -527,7 +551,7 @@ impl Driver {
                 let us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX).max(1);
                 self.shared.round_trip_us.store(us, Ordering::Relaxed);
             }
-            let target = live.session.meters.target.load(Ordering::Relaxed);
+            let target = live.session.meters.target();
             live.session.meters.repairs.set_path(self.shared.round_trip(), target);
             for kind in [MediaKind::Video, MediaKind::Screen] {
                 tracing::trace!(?kind, counts = ?self.shared.picture_counts(kind), "what came of the friend's picture");

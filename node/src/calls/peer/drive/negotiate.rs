@@ -261,6 +261,7 @@ impl Driver {
         live.since = None;
         live.lost = false;
         self.shared.ready.store(true, Ordering::Release);
+        let _ = self.inputs.try_send(Input::Up(live.session.meters.clone()));
         if std::mem::replace(&mut live.announced, true) {
             return;
         }

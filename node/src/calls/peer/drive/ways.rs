@@ -153,6 +153,9 @@ impl Driver {
         };
         if !self.path.as_ref().is_some_and(same) {
             tracing::debug!(call = %self.config.label, path = %path.candidates, "the call's media takes another path");
+            if let Some(live) = &self.live {
+                live.session.meters.path_changed();
+            }
             self.path_shown(&path);
             self.tell(PeerEvent::Path(path)).await;
         }
