@@ -48,7 +48,7 @@ fn runs_of_lost_packets_and_long_paths_freeze_the_picture_only_shortly() {
         let conditions =
             Conditions { loss, burst, round_trip_ms, shown_after_ms: 70 + round_trip_ms / 2, ..Conditions::default() };
         let (psnr, freeze, outcomes) = seeds(&conditions).unwrap();
-        assert!(psnr > 30.0 && freeze < 1000.0, "{psnr:.1} dB, {freeze:.0} ms");
+        assert!(psnr > 25.0 && freeze < 1500.0, "{psnr:.1} dB, {freeze:.0} ms");
         assert!(outcomes.iter().all(|outcome| outcome.keys <= 21), "at most one key frame a second");
     }
 }

@@ -184,7 +184,12 @@ impl Assembler {
     /// Takes a packet in.
     pub(super) fn handle_packet(&mut self, now: Instant, number: u64, packet: Packet) -> Output {
         let mut out = Output::default();
-        if self.next.is_some_and(|next| number < next) || self.next.is_none() && packet.payload.is_empty() {
+        if self.next.is_some_and(|next| number < next) {
+            return out;
+        }
+        if self.next.is_none() && packet.payload.is_empty() {
+            // The first picture begins after it.
+            self.next = Some(number + 1);
             return out;
         }
         // Padding has no payload here, but a number like any other packet.

@@ -166,6 +166,18 @@ fn a_lost_frame_that_others_refer_to_is_not_passed_over() {
 }
 
 #[test]
+fn of_a_first_picture_after_padding_nothing_is_missed() {
+    let mut assembler = Assembler::new();
+    let now = Instant::now();
+    let mut packets = stream(&[3000]);
+    let first = packets.remove(0);
+    let padding = (69_999, Packet { timestamp: 1, marker: false, payload: Bytes::new(), arrived_ns: 0 });
+    let (frames, want_key) = feed(&mut assembler, now, &[&[padding][..], &packets].concat());
+    assert!(frames.is_empty() && !want_key && assembler.deadline().is_some());
+    assert_eq!(feed(&mut assembler, now, &[first]).0.len(), 1);
+}
+
+#[test]
 fn padding_closes_its_place_in_the_numbers_in_any_order() {
     let mut assembler = Assembler::new();
     let now = Instant::now();

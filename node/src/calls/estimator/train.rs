@@ -75,7 +75,8 @@ impl Trains {
         }
         rates.sort_by(f64::total_cmp);
         let at = |quarter: usize| rates.get((rates.len() * quarter / 4).min(rates.len() - 1)).copied();
-        at(2).filter(|_| at(0).zip(at(3)).is_some_and(|(low, high)| rates.len() > 4 || high < AGREE * low))
+        at(2)
+            .filter(|_| at(0).zip(at(3)).is_some_and(|(low, high)| rates.len() > 4 || high < AGREE * low))
             .filter(|_| at(1).zip(at(3)).is_some_and(|(low, high)| high < AGREE * low))
     }
 
