@@ -231,6 +231,12 @@ pub enum Command {
         /// Friend or address
         whom: String,
     },
+    /// Sound devices: which there are, and whether they work
+    Audio {
+        /// What
+        #[command(subcommand)]
+        action: AudioAction,
+    },
     /// Watch a whole call on this machine: three nodes, from nothing to talking, with measurements
     Demo(Demo),
     /// Measure
@@ -402,12 +408,68 @@ pub struct Media {
     /// Where to show the friend's screen: `window`, a .y4m file, a .png file (the last picture), `none`
     #[arg(long, value_name = "SINK", default_value = "window")]
     pub screen_out: String,
+    /// Do not take the friend's voice out of what the microphone hears (with headphones)
+    #[arg(long)]
+    pub no_echo_cancelling: bool,
+    /// Leave the room's noise in
+    #[arg(long)]
+    pub no_noise_suppression: bool,
+    /// Leave the microphone's loudness as it is
+    #[arg(long)]
+    pub no_automatic_gain: bool,
+    /// Leave rumble below speech in
+    #[arg(long)]
+    pub no_high_pass: bool,
+    /// When to send sound: `always`, `voice` (while somebody speaks), `key` (while the space bar is held)
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    pub talk: Talk,
+    /// How loud the friend is played, percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=400))]
+    pub volume: u16,
     /// Hang up after this long
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,
     /// No live line and no keys, only what changes
     #[arg(long)]
     pub no_live: bool,
+}
+
+/// When sound is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Talk {
+    /// Always, unless muted
+    #[default]
+    Always,
+    /// While somebody speaks
+    Voice,
+    /// While the space bar is held
+    Key,
+}
+
+/// About sound devices.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AudioAction {
+    /// Microphones and speakers, with the names that --audio-in and --audio-out take
+    Devices,
+    /// Record what the microphone hears and play it again, show levels, measure the way from speaker to microphone
+    Test(AudioTest),
+}
+
+/// A test of the sound devices.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct AudioTest {
+    /// The microphone: `device`, `device:NAME`
+    #[arg(long, value_name = "SOURCE", default_value = "device")]
+    pub audio_in: String,
+    /// The speaker: `device`, `device:NAME`
+    #[arg(long, value_name = "SINK", default_value = "device")]
+    pub audio_out: String,
+    /// How long to record
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub seconds: u64,
+    /// Only listen, play nothing
+    #[arg(long)]
+    pub no_playback: bool,
 }
 
 /// The demo.
@@ -482,6 +544,21 @@ pub enum Bench {
         /// Keep homes and logs in this folder
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
+    },
+    /// The echo canceller in simulated rooms: how much echo it takes out, how much of a near voice it leaves
+    Echo {
+        /// Voices and rooms per scene
+        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        seeds: u64,
+        /// WebRTC's canceller beside ours
+        #[arg(long)]
+        compare: bool,
+        /// The friend's voice instead of a synthetic one (WAV)
+        #[arg(long, value_name = "FILE", requires = "near")]
+        far: Option<PathBuf>,
+        /// My voice instead of a synthetic one (WAV)
+        #[arg(long, value_name = "FILE", requires = "far")]
+        near: Option<PathBuf>,
     },
     /// How a call sounds and looks over bad networks: PESQ, delay, PSNR, freezes, rates, cell by cell of a grid
     ///

@@ -1,6 +1,7 @@
 //! What each command does, a file per noun. Commands that need a node run on any [`Handle`]; the few that come before
 //! one are separate.
 
+pub mod audio;
 pub mod backup;
 pub mod calls;
 pub mod events;
@@ -33,6 +34,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Completions { shell } => help::completions(shell, out),
         Command::Help { topic } => help::help(topic.as_deref(), out),
         Command::Demo(demo) => crate::demo::run(demo, out).await,
+        Command::Audio { action } => audio::run(action, out).await,
         Command::Bench { what } => crate::demo::bench::run(what, out).await,
         Command::Up { wait } => node::up(&home?, wait, out).await,
         Command::Down => node::down(&home?, out).await,
@@ -91,6 +93,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Completions { .. }
         | Command::Help { .. }
         | Command::Demo(_)
+        | Command::Audio { .. }
         | Command::Bench { .. }
         | Command::Up { .. }
         | Command::Down

@@ -8,6 +8,7 @@ pub mod call;
 #[cfg(target_os = "linux")]
 pub mod delay;
 pub mod diary;
+mod echo;
 pub mod idle;
 pub mod node;
 pub mod numbers;

@@ -10,6 +10,7 @@ pub mod line;
 pub mod options;
 pub mod seat;
 pub mod terminal;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,7 @@ struct Live<'a, H: Handle> {
     graph: Graph,
     /// The graph is shown.
     graphed: bool,
+    voice: voice::Keys,
 }
 
 /// Lives through a call until it ended; the result is its exit code.
@@ -90,7 +92,8 @@ pub async fn run<H: Handle>(
     let (trouble, mut troubles) = mpsc::channel(NOTES);
     let mut terminal = Terminal::open(options.live && !out.json());
     if terminal.live() {
-        terminal.say("m mute · v video · s screen · h hold · g graph · q hang up");
+        terminal.say("m mute · v video · c camera · s screen · h hold · g graph · q hang up");
+        terminal.say("n noise · e echo · +/- volume · space talk (with --talk key)");
     }
     let session = Arc::clone(&voice.session);
     let seat = seat::Seat { node: node.clone(), call: seated.call.id.clone(), token: seated.seat };
@@ -108,6 +111,7 @@ pub async fn run<H: Handle>(
         trouble,
         graph: Graph::default(),
         graphed: false,
+        voice: voice::Keys::default(),
     };
     live.begin_sharing();
     let mut signals = Signals::new()?;
@@ -217,6 +221,7 @@ impl<H: Handle> Live<'_, H> {
     }
 
     fn draw(&mut self, out: &Out) {
+        self.voice.tick(&self.session);
         let levels = self.session.levels();
         let levels = Levels { own_db: levels.input.rms_db, friend_db: levels.output.rms_db };
         let width = self.terminal.width().saturating_sub(1);
@@ -243,6 +248,9 @@ impl<H: Handle> Live<'_, H> {
 
     /// Acts on a key. True: leave at once.
     fn key(&mut self, key: Key) -> bool {
+        if let Some(said) = self.voice.press(key, &self.session) {
+            self.terminal.say(&said);
+        }
         let update = match key {
             Key::Mute => {
                 // At once, before the node knows: nobody likes a slow mute.
@@ -261,6 +269,7 @@ impl<H: Handle> Live<'_, H> {
             }
             Key::Hold => CallUpdate { held: Some(!self.call.held), ..CallUpdate::default() },
             Key::Quit | Key::Interrupt => return self.hang_up(),
+            Key::Talk | Key::Echo | Key::Noise | Key::Louder | Key::Quieter => return false,
             Key::Answer | Key::Decline => return false,
         };
         self.update(update);

@@ -8,12 +8,16 @@ use std::sync::Arc;
 pub mod backend;
 pub mod codec;
 pub mod device;
+pub mod echo_lab;
 pub mod jitter;
+pub mod limiter;
+pub mod loopback;
 pub mod meter;
 pub mod mixer;
 pub mod music;
 pub mod paced;
 pub mod packet;
+pub mod process;
 pub mod protection;
 pub mod red;
 pub mod resample;
@@ -87,7 +91,7 @@ impl std::fmt::Debug for AudioSink {
     }
 }
 
-/// How to encode.
+/// What to do with captured sound, and how to encode it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AudioSettings {
     /// Bits per second at most, 6 000 to 128 000; feedback lowers it.
@@ -98,6 +102,8 @@ pub struct AudioSettings {
     pub dtx: bool,
     /// 0 (cheap) to 10.
     pub complexity: u8,
+    /// What is done to the sound of a microphone before it is encoded.
+    pub processing: process::ProcessingSettings,
     /// Is given every piece of captured sound as it enters the encoder's queue, for measuring.
     pub capture_tap: Option<CaptureTap>,
 }
@@ -120,6 +126,13 @@ impl PartialEq for CaptureTap {
 
 impl Default for AudioSettings {
     fn default() -> Self {
-        Self { max_bitrate: 32_000, frame_ms: 20, dtx: true, complexity: 6, capture_tap: None }
+        Self {
+            max_bitrate: 32_000,
+            frame_ms: 20,
+            dtx: true,
+            complexity: 6,
+            processing: Default::default(),
+            capture_tap: None,
+        }
     }
 }

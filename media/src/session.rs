@@ -20,6 +20,7 @@ use crate::frame::{EncodedFrame, Kind};
 use crate::video::{self, VideoSink, VideoSource};
 
 mod guidance;
+mod processing;
 mod report;
 mod screen;
 mod sound_out;
@@ -28,6 +29,7 @@ mod voice_in;
 mod voice_out;
 
 pub use guidance::Guidance;
+use processing::Processing;
 use screen::Screens;
 pub use screen::{ScreenOptions, Share, ShareSound};
 use sync::PlayoutClock;
@@ -234,6 +236,7 @@ pub struct Stats {
 /// A running session. Dropping it stops it; never drop it inside the [`Out`] function.
 pub struct Session {
     voice_out: Arc<VoiceOut>,
+    processing: Arc<Processing>,
     voice_in: Arc<VoiceIn>,
     clock: Arc<PlayoutClock>,
     /// What drives capture and playback; stopped first.
@@ -295,16 +298,18 @@ impl Session {
         let (speaker, listeners) = open_sinks(&config.audio_out)?;
         let clock = Arc::new(PlayoutClock::default());
         let voice_out = Arc::new(VoiceOut::new(&config.audio, config.muted, out.clone())?);
+        let processing = Arc::new(Processing::new(config.audio.processing, voice_out.clone()));
         let voice_in = Arc::new(VoiceIn::new(listeners, clock.clone(), out.clone()));
         let present = {
             let clock = clock.clone();
             Arc::new(move |stream, timestamp| clock.present_at(crate::now_ns(), stream, timestamp))
         };
         let picture_in = video::Receiver::start(config.video_out, present, out.clone())?;
-        let microphone = Mutex::new(Some(capture(source, voice_out.clone(), &out, system)?));
-        let speaker = Mutex::new(Some(playback(speaker, voice_in.clone(), &out, system)?));
+        let microphone = Mutex::new(Some(capture(source, processing.clone(), &out, system)?));
+        let speaker = Mutex::new(Some(playback(speaker, voice_in.clone(), processing.clone(), &out, system)?));
         let session = Self {
             voice_out,
+            processing,
             voice_in,
             clock,
             microphone,
@@ -365,7 +370,7 @@ impl Session {
         let mut microphone = lock(&self.microphone);
         // The old device closes first: it may be the same one.
         microphone.take();
-        *microphone = Some(capture(source, self.voice_out.clone(), &self.out, &self.system)?);
+        *microphone = Some(capture(source, self.processing.clone(), &self.out, &self.system)?);
         Ok(())
     }
 
@@ -373,7 +378,7 @@ impl Session {
     pub fn set_speaker(&self, device: Option<Option<String>>) -> Result<(), SessionError> {
         let mut speaker = lock(&self.speaker);
         speaker.take();
-        *speaker = Some(playback(device, self.voice_in.clone(), &self.out, &self.system)?);
+        *speaker = Some(playback(device, self.voice_in.clone(), self.processing.clone(), &self.out, &self.system)?);
         Ok(())
     }
 
@@ -414,7 +419,7 @@ impl Session {
     /// How loud it is now.
     #[must_use]
     pub fn levels(&self) -> Levels {
-        Levels { input: self.voice_out.level(), output: self.voice_in.level() }
+        Levels { input: self.processing.level(), output: self.voice_in.level() }
     }
 
     /// Counters.
@@ -471,10 +476,11 @@ fn report(part: Part, out: &Out) -> Report {
 
 fn capture(
     source: SoundSource,
-    voice: Arc<VoiceOut>,
+    voice: Arc<Processing>,
     out: &Out,
     system: &Arc<dyn AudioBackend>,
 ) -> Result<Driver, SessionError> {
+    voice.set_source(matches!(source, SoundSource::Device(_)));
     let mut source = match source {
         SoundSource::Device(device) => {
             let take = Arc::new(move |samples: &[f32]| voice.captured(samples));
@@ -497,11 +503,15 @@ fn capture(
 fn playback(
     speaker: Option<Option<String>>,
     voice: Arc<VoiceIn>,
+    processing: Arc<Processing>,
     out: &Out,
     system: &Arc<dyn AudioBackend>,
 ) -> Result<Driver, SessionError> {
     if let Some(device) = speaker {
-        let fill = Arc::new(move |samples: &mut [f32], latency| voice.fill(samples, latency));
+        let fill = Arc::new(move |samples: &mut [f32], latency| {
+            voice.fill(samples, latency);
+            processing.played(samples);
+        });
         let report = report(Part::AudioOut, out);
         let running = Supervised::start(system.clone(), device, Purpose::Playback(fill), report)?;
         return Ok(Driver::Device { _running: running });

@@ -12,8 +12,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use twocan_media::audio::backend::{AudioBackend, Take};
+use twocan_media::audio::loopback;
+use twocan_media::audio::meter::Level;
+use twocan_media::audio::process::ProcessingSettings;
 use twocan_media::audio::pulse::Pulse;
-use twocan_media::audio::synth::{Speech, Synth};
+use twocan_media::audio::synth::{Speech, Synth, Tone};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource, CaptureTap};
 use twocan_media::measure::DelayProbe;
 use twocan_media::session::{Incoming, Out, Outgoing, Part, ScreenOptions, Session, SessionConfig};
@@ -281,4 +284,211 @@ fn a_server_that_dies_is_reported_and_taken_up_again() {
         Outgoing::Solved(part) => Some(*part),
         _ => None,
     });
+}
+
+/// Loads and unloads what is plugged in and out.
+impl Server {
+    fn pactl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("pactl")
+            .arg("--server")
+            .arg(format!("unix:{}", Self::socket(&self.folder).display()))
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", &self.folder)
+            .env("HOME", &self.folder)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "pactl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// The longest silence in what was heard after its first sound, in samples: by count, so that a slow machine changes
+/// nothing.
+#[derive(Clone, Default)]
+struct Gaps(Arc<(Mutex<Heard>, Condvar)>);
+
+/// Samples.
+#[derive(Debug, Default)]
+struct Heard {
+    sound: usize,
+    silence: usize,
+    longest: usize,
+}
+
+impl Gaps {
+    /// Counts sound (all of a tone but its zero crossings is louder than this) and silence.
+    fn heard(&self, samples: &[f32]) {
+        let mut state = self.0.0.lock().unwrap();
+        for block in samples.chunks(240) {
+            let loud = block.iter().any(|x| x.abs() > 0.01);
+            let Heard { sound, silence, longest } = &mut *state;
+            if loud {
+                *sound += block.len();
+                *silence = 0;
+            } else if *sound > 0 {
+                *silence += block.len();
+                *longest = (*longest).max(*silence);
+            }
+        }
+        self.0.1.notify_all();
+    }
+
+    /// Waits for so much more sound (samples), and tells the longest silence so far.
+    fn wait_for_sound(&self, more: usize) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.0.0.lock().unwrap();
+        let wanted = state.sound + more;
+        while state.sound < wanted {
+            assert!(Instant::now() < deadline, "no more sound: {state:?}");
+            state = self.0.1.wait_timeout(state, Duration::from_secs(1)).unwrap().0;
+        }
+        state.longest
+    }
+}
+
+/// 300 ms.
+const LONGEST_GAP: usize = 14_400;
+
+#[test]
+fn a_microphone_that_is_unplugged_or_changed_leaves_no_long_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(folder.path()) else { return };
+    let system = server.pulse();
+    // Two more microphones, both of which hear the same tone.
+    let first = server.pactl(&["load-module", "module-null-sink", "sink_name=usb", "rate=48000", "channels=1"]);
+    server.pactl(&["load-module", "module-null-sink", "sink_name=built", "rate=48000", "channels=1"]);
+    server.pactl(&["set-default-source", "built.monitor"]);
+    let tone = |sink: &str| {
+        let voice = Mutex::new(Tone::new(440.0));
+        let fill = move |samples: &mut [f32], _| voice.lock().unwrap().fill(samples);
+        system.playback(Some(sink), Arc::new(fill)).unwrap()
+    };
+    let tones = (tone("usb"), tone("built"));
+    let gaps = Gaps::default();
+    let hears = gaps.clone();
+    let mut alice = config(AudioSource::Device(Some("usb.monitor".to_owned())), AudioSink::Null);
+    alice.audio.processing = ProcessingSettings::RAW;
+    alice.audio.capture_tap = Some(CaptureTap(Arc::new(move |_, samples| hears.heard(samples))));
+    let (session, out) = session(alice, &system);
+    gaps.wait_for_sound(48_000);
+    // Unplugged: the default takes its place.
+    server.pactl(&["unload-module", &first]);
+    let longest = gaps.wait_for_sound(96_000);
+    println!("unplugged microphone: {} ms of silence", longest / 48);
+    assert!(longest <= LONGEST_GAP, "{} ms without sound", longest / 48);
+    // Changed by the person.
+    session.set_microphone(&AudioSource::Device(Some("built.monitor".to_owned()))).unwrap();
+    let longest = gaps.wait_for_sound(96_000);
+    println!("changed microphone: {} ms of silence", longest / 48);
+    assert!(longest <= LONGEST_GAP, "{} ms without sound", longest / 48);
+    drop((session, out, tones));
+}
+
+#[test]
+fn a_speaker_that_is_unplugged_or_changed_leaves_no_long_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(folder.path()) else { return };
+    let system = server.pulse();
+    let usb = server.pactl(&["load-module", "module-null-sink", "sink_name=usb", "rate=48000", "channels=1"]);
+    server.pactl(&["set-default-sink", "spk"]);
+    // Whoever listens hears both speakers: what is played anywhere is heard.
+    let gaps = Gaps::default();
+    let ear = |source: &str| {
+        let hears = gaps.clone();
+        system.capture(Some(source), Arc::new(move |samples: &[f32]| hears.heard(samples))).unwrap()
+    };
+    let (alice, from_alice) = session(config(AudioSource::Tone { frequency: 440.0 }, AudioSink::Null), &system);
+    let (bob, _out) = session(config(AudioSource::Silence, AudioSink::Device(Some("usb".to_owned()))), &system);
+    alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (stop, bob) = (&stop, &bob);
+        scope.spawn(move || {
+            while !stop.load(Ordering::Acquire) {
+                if let Ok(Outgoing::Frame(frame)) = from_alice.recv_timeout(Duration::from_millis(50)) {
+                    bob.incoming(Incoming::Frame(frame));
+                }
+            }
+        });
+        let on_usb = ear("usb.monitor");
+        gaps.wait_for_sound(48_000);
+        drop(on_usb);
+        // From here on only the default is listened to; the silence that counts is on it, from the moment of unplugging.
+        let on_default = ear("spk.monitor");
+        server.pactl(&["unload-module", &usb]);
+        let longest = gaps.wait_for_sound(96_000);
+        println!("unplugged speaker: {} ms of silence", longest / 48);
+        assert!(longest <= LONGEST_GAP + 4_800, "{} ms without sound", longest / 48);
+        bob.set_speaker(Some(Some("spk".to_owned()))).unwrap();
+        let longest = gaps.wait_for_sound(96_000);
+        println!("changed speaker: {} ms of silence", longest / 48);
+        assert!(longest <= LONGEST_GAP + 4_800, "{} ms without sound", longest / 48);
+        drop(on_default);
+        stop.store(true, Ordering::Release);
+    });
+}
+
+/// The speaker is heard by the microphone, as in a room: what one person says does not come back to them.
+#[test]
+fn an_echo_through_real_devices_is_taken_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(folder.path()) else { return };
+    let system = server.pulse();
+    let gone = |processing: ProcessingSettings| {
+        let mut bob =
+            config(AudioSource::Device(Some("spk.monitor".to_owned())), AudioSink::Device(Some("spk".to_owned())));
+        let heard: Arc<(Mutex<Vec<f32>>, Condvar)> = Arc::default();
+        let keep = heard.clone();
+        bob.audio.processing = processing;
+        bob.audio.capture_tap = Some(CaptureTap(Arc::new(move |_, samples| {
+            keep.0.lock().unwrap().extend_from_slice(samples);
+            keep.1.notify_all();
+        })));
+        let (alice, from_alice) = session(config(AudioSource::Speech { seed: 3 }, AudioSink::Null), &system);
+        let (bob, _out) = session(bob, &system);
+        alice.incoming(Incoming::Flow { audio: true, video: false, screen: false });
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (stop, bob) = (&stop, &bob);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    if let Ok(Outgoing::Frame(frame)) = from_alice.recv_timeout(Duration::from_millis(50)) {
+                        bob.incoming(Incoming::Frame(frame));
+                    }
+                }
+            });
+            let deadline = Instant::now() + PATIENCE;
+            let mut samples = heard.0.lock().unwrap();
+            while samples.len() < 12 * 48_000 {
+                assert!(Instant::now() < deadline, "the microphone gives nothing");
+                samples = heard.1.wait_timeout(samples, Duration::from_secs(1)).unwrap().0;
+            }
+            stop.store(true, Ordering::Release);
+            // Median over pieces of 100 ms, so that a stall of the machine does not count.
+            let mut pieces: Vec<f32> =
+                samples[6 * 48_000..12 * 48_000].chunks(4_800).map(|piece| Level::of(piece).rms_db).collect();
+            pieces.sort_by(f32::total_cmp);
+            pieces[pieces.len() / 2]
+        })
+    };
+    let raw = gone(ProcessingSettings::RAW);
+    let cancelled = gone(ProcessingSettings { echo_cancelling: true, ..ProcessingSettings::RAW });
+    println!("echo through a null sink: {raw:.1} dB, cancelled {cancelled:.1} dB");
+    assert!(raw > -45.0 && cancelled < raw - 15.0, "{raw} {cancelled}");
+}
+
+#[test]
+fn the_sound_test_finds_the_way_from_speaker_to_microphone() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(folder.path()) else { return };
+    let system = server.pulse();
+    let way = loopback::round_trip(system.as_ref(), Some("spk.monitor"), Some("spk")).unwrap();
+    println!("{way:?}");
+    let way = way.expect("the monitor hears the speaker");
+    assert!(way.loudness_db.abs() < 3.0, "{way:?}");
+    let none = loopback::round_trip(system.as_ref(), Some("mic"), Some("spk")).unwrap();
+    assert_eq!(none, None, "this microphone does not hear the speaker");
+    let recording = loopback::record(system.as_ref(), Some("mic"), Duration::from_secs(1), |_| ()).unwrap();
+    assert!(recording.samples.len() >= 48_000 && recording.level().peak_db < -75.0);
+    assert!(loopback::play(system.as_ref(), Some("spk"), vec![0.1; 24_000]).unwrap());
 }

@@ -115,6 +115,7 @@ async fn ring<H: Handle>(
                 Key::Decline => node.decline_call(&call.id, Decline::default()).await?,
                 Key::Quit | Key::Interrupt => return Ok(Rung::Leave),
                 Key::Mute | Key::Camera | Key::Hold | Key::Screen | Key::Graph => {}
+                Key::Talk | Key::Echo | Key::Noise | Key::Louder | Key::Quieter => {}
             },
             _ = tokio::signal::ctrl_c() => return Ok(Rung::Leave),
         }

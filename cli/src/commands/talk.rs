@@ -72,6 +72,7 @@ pub async fn resume<H: Handle>(node: &H, who: Option<&str>, media: &Media, out: 
 fn start(media: &Media) -> Result<(Voice, Options), Failure> {
     let Plan { config, video_in, share, unseen } = plan(media, display())?;
     let voice = Voice::start(config).map_err(|error| unusable(&error))?;
+    voice.session.set_volume(0, f32::from(media.volume) / 100.0);
     let sharing = media.screen.is_some();
     if sharing {
         // What cannot be shared is said before anybody is rung.

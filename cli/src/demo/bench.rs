@@ -52,6 +52,9 @@ impl Row {
 pub async fn run(bench: Bench, out: &mut Out) -> Result<Exit, Failure> {
     let quiet = out.json();
     let result = match &bench {
+        Bench::Echo { seeds, compare, far, near } => {
+            return super::echo::run(*seeds, *compare, far.as_deref().zip(near.as_deref()), out);
+        }
         Bench::Quality { options } => return super::quality::run(options, quiet),
         Bench::Calls { calls, talk_ms, no_video, keep } => {
             let folder = Folder::new(keep.as_deref())?;

@@ -33,6 +33,16 @@ pub enum Key {
     Graph,
     /// Hold or resume.
     Hold,
+    /// Speak while it is held.
+    Talk,
+    /// Echo cancelling on or off.
+    Echo,
+    /// Noise suppression on or off.
+    Noise,
+    /// Play the friend louder.
+    Louder,
+    /// Play the friend quieter.
+    Quieter,
     /// Hang up.
     Quit,
     /// Ctrl-C: hang up, the second time at once.
@@ -114,7 +124,7 @@ fn fit(parts: &[(String, Option<Colour>)], style: Style, width: usize) -> String
 
 /// A level as a bar.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=METER before")]
-fn meter(db: f32) -> String {
+pub fn meter(db: f32) -> String {
     let share = (db - METER_RANGE.0) / (METER_RANGE.1 - METER_RANGE.0);
     let full = if share.is_finite() { (share.clamp(0.0, 1.0) * METER as f32).round() as usize } else { 0 };
     format!("{}{}", "▮".repeat(full), "▯".repeat(METER - full))

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use twocan_media::audio::process::{ProcessingSettings, Transmit};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Part, ScreenOptions, SessionConfig, SessionError, Share, ShareSound};
 use twocan_media::video::screen::ScreenSource;
 use twocan_media::video::{self, Turn, VideoSink, VideoSource};
 
-use crate::args::Media;
+use crate::args::{Media, Talk};
 use crate::exit::{Exit, Failure};
 
 /// Seed of the synthetic voice and picture: any will do, the same each time makes runs comparable.
@@ -54,13 +55,27 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
         audio_in: audio_source(&media.audio_in)?,
         audio_out: audio_sink(&media.audio_out)?,
         muted: false,
-        audio: AudioSettings::default(),
+        audio: AudioSettings { processing: processing(media), ..AudioSettings::default() },
         video_in: media.video.then(|| video_in.clone()),
         video_out,
         video: video::Settings { turn: turn(media.camera_turn), ..video::Settings::default() },
         screen: ScreenOptions { sink: screen_out, ..ScreenOptions::default() },
     };
     Ok(Plan { config, video_in, share, unseen })
+}
+
+fn processing(media: &Media) -> ProcessingSettings {
+    ProcessingSettings {
+        echo_cancelling: !media.no_echo_cancelling,
+        noise_suppression: !media.no_noise_suppression,
+        automatic_gain: !media.no_automatic_gain,
+        high_pass: !media.no_high_pass,
+        transmit: match media.talk {
+            Talk::Always => Transmit::Always,
+            Talk::Voice => Transmit::VoiceActivity,
+            Talk::Key => Transmit::PushToTalk,
+        },
+    }
 }
 
 /// What a part of a session is called.
@@ -228,8 +243,7 @@ mod tests {
             screen: None,
             screen_sound: "none".into(),
             screen_out: "window".into(),
-            seconds: None,
-            no_live: false,
+            ..Media::default()
         }
     }
 

@@ -60,6 +60,12 @@ pub type Fill = Arc<dyn Fn(&mut [f32], Duration) + Send + Sync>;
 pub trait Stream: Send {
     /// False once it will never call back again.
     fn alive(&self) -> bool;
+
+    /// Asks the sound system whether the stream is still connected to a device; for a stream that has fallen silent.
+    /// May wait for the answer.
+    fn still_there(&self) -> bool {
+        self.alive()
+    }
 }
 
 /// A sound system.

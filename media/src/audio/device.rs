@@ -1,7 +1,9 @@
 //! Keeps a device's stream running through a call: opens it, notices when it dies, opens it again.
 //!
 //! While there is no device, silence is captured and sound is played to nobody at the right pace, so that the rest of
-//! the session neither stops nor notices. Unplugged devices and a restarted sound server come back by themselves.
+//! the session neither stops nor notices. When a device that was chosen by name is unplugged, the system's default stands
+//! in for it, within a fifth of a second, until it returns. Unplugged devices and a restarted sound server come back by
+//! themselves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,10 +14,14 @@ use super::backend::{AudioBackend, AudioError, Fill, Stream, Take};
 use super::paced::{Paced, STEP_SAMPLES};
 
 /// How often a running stream is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A stream that does not call for so long (3 s) is dead, whatever it says: a device that was unplugged, a killed stream.
-/// Shorter is wrong: a virtual device that was idle may take two seconds to begin.
-const DEAD_AFTER_LOOKS: u32 = 30;
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// A stream that called before and does not call for so long (75 ms) is asked whether its device is still there ...
+const ASK_AFTER_LOOKS: u32 = 3;
+/// ... and one that does not call for so long (3 s) is dead, whatever it says. Shorter is wrong: a virtual device that
+/// was idle may take two seconds to begin.
+const DEAD_AFTER_LOOKS: u32 = 120;
+/// While another device stands in for the one that was asked for, looks between two searches for that one: 1 s.
+const SEARCH_EVERY_LOOKS: u32 = 40;
 /// First and longest pause between two attempts to open.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
@@ -91,16 +97,19 @@ impl Worker {
             // Until the device itself calls, the substitute does.
             let substituting = Arc::new(AtomicBool::new(true));
             let substitute = self.substitute(substituting.clone());
-            match self.open(substituting) {
-                Ok(stream) => {
-                    if self.watch(stream.as_ref(), substitute) {
+            match self.open_any(&substituting) {
+                Ok((stream, stands_in)) => {
+                    let end = self.watch(stream.as_ref(), substitute, stands_in);
+                    if end != End::NeverLived {
                         pause = RETRY.0;
                     }
                     drop(stream);
                     if self.stopped(Duration::ZERO) {
                         return;
                     }
-                    self.broken(AudioError::Refused("the device went away".to_owned()));
+                    if end != End::Returned {
+                        self.broken(AudioError::Refused("the device went away".to_owned()));
+                    }
                 }
                 Err(error) => {
                     self.broken(error);
@@ -146,13 +155,31 @@ impl Worker {
         Paced::start("sound-none", work).inspect_err(|error| tracing::warn!(%error, "no substitute for a device")).ok()
     }
 
-    fn open(&self, substituting: Arc<AtomicBool>) -> Result<Box<dyn Stream>, AudioError> {
+    /// Opens the device that was asked for; if that is gone, the system's default stands in for it (true).
+    fn open_any(&mut self, substituting: &Arc<AtomicBool>) -> Result<(Box<dyn Stream>, bool), AudioError> {
+        match self.open(self.device.as_deref(), substituting.clone()) {
+            Err(error @ AudioError::NoDevice { name: Some(_), .. }) => {
+                self.broken(error.clone());
+                let stream = self.open(None, substituting.clone()).map_err(|_| error)?;
+                Ok((stream, true))
+            }
+            result => Ok((result?, false)),
+        }
+    }
+
+    /// Whether the device that was asked for is there.
+    fn returned(&self) -> bool {
+        let input = matches!(self.purpose, Purpose::Capture(_));
+        let found = self.backend.devices().unwrap_or_default();
+        found.iter().any(|device| device.input == input && Some(&device.id) == self.device.as_ref())
+    }
+
+    fn open(&self, device: Option<&str>, substituting: Arc<AtomicBool>) -> Result<Box<dyn Stream>, AudioError> {
         let calls = self.calls.clone();
         let called = move || {
             substituting.store(false, Ordering::Release);
             calls.fetch_add(1, Ordering::Relaxed);
         };
-        let device = self.device.as_deref();
         match self.purpose.clone() {
             Purpose::Capture(take) => self.backend.capture(
                 device,
@@ -171,11 +198,11 @@ impl Worker {
         }
     }
 
-    /// Returns when the stream is dead or the end has come; true if it ever lived.
-    fn watch(&mut self, stream: &dyn Stream, substitute: Option<Paced>) -> bool {
+    /// Returns when the stream is dead, the device returned that this one stands in for, or the end has come.
+    fn watch(&mut self, stream: &dyn Stream, substitute: Option<Paced>, stands_in: bool) -> End {
         let mut substitute = substitute;
         let start = self.calls.load(Ordering::Relaxed);
-        let (mut last, mut quiet, mut lived) = (start, 0, false);
+        let (mut last, mut quiet, mut lived, mut looks) = (start, 0_u32, false, 0_u32);
         while !self.stopped(LOOK_EVERY) {
             let now = self.calls.load(Ordering::Relaxed);
             quiet = if now == last { quiet + 1 } else { 0 };
@@ -183,17 +210,31 @@ impl Worker {
             if now != start && !lived {
                 lived = true;
                 substitute = None;
-                if std::mem::take(&mut self.in_trouble) {
+                // A stand-in works, but what was asked for does not.
+                if !stands_in && std::mem::take(&mut self.in_trouble) {
                     (self.report)(None);
                 }
             }
-            if quiet >= DEAD_AFTER_LOOKS || !stream.alive() {
+            let gone = lived && quiet > 0 && quiet.is_multiple_of(ASK_AFTER_LOOKS) && !stream.still_there();
+            if gone || quiet >= DEAD_AFTER_LOOKS || !stream.alive() {
                 break;
+            }
+            looks = looks.wrapping_add(1);
+            if stands_in && looks.is_multiple_of(SEARCH_EVERY_LOOKS) && self.returned() {
+                return End::Returned;
             }
         }
         drop(substitute);
-        lived
+        if lived { End::Dead } else { End::NeverLived }
     }
+}
+
+/// Why a stream is not watched any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Dead,
+    NeverLived,
+    Returned,
 }
 
 #[cfg(test)]

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 
 use super::codec::{CodecError, OpusDecoder};
 use super::jitter::{JitterBuffer, JitterStats};
+use super::limiter::Limiter;
 
 /// Most voices at once: more than a call has people. When another comes, the one that was silent longest goes.
 pub const MAX_STREAMS: usize = 16;
-/// Samples louder than this are bent down softly instead of clipped.
-const KNEE: f32 = 0.9;
+/// Loudest that a person can be made: 12 dB more than they come.
+pub const MAX_VOLUME: f32 = 4.0;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Mixer {
     streams: BTreeMap<u16, JitterBuffer>,
+    /// Of those who are not played as they come.
+    volumes: BTreeMap<u16, f32>,
+    limiter: Limiter,
     scratch: Vec<f32>,
 }
 
@@ -51,6 +55,16 @@ impl Mixer {
         Ok(())
     }
 
+    /// Plays a stream so much louder (1: as it comes), also when it comes only later.
+    pub fn set_volume(&mut self, stream: u16, volume: f32) {
+        let volume = if volume.is_finite() { volume.clamp(0.0, MAX_VOLUME) } else { 1.0 };
+        if (volume - 1.0).abs() < 1e-3 {
+            self.volumes.remove(&stream);
+        } else if self.volumes.len() < MAX_STREAMS || self.volumes.contains_key(&stream) {
+            self.volumes.insert(stream, volume);
+        }
+    }
+
     /// Fills `out` with all voices, and tells `position` where each of them is.
     pub fn pull(&mut self, now_ns: u64, out: &mut [f32], mut position: impl FnMut(Position)) {
         out.fill(0.0);
@@ -60,13 +74,12 @@ impl Mixer {
             if let Some(after) = buffer.position() {
                 position(Position { stream, timestamp: after.wrapping_sub(out.len() as u32) });
             }
+            let volume = self.volumes.get(&stream).copied().unwrap_or(1.0);
             for (sum, sample) in out.iter_mut().zip(&self.scratch) {
-                *sum += sample;
+                *sum += volume * sample;
             }
         }
-        for sample in out {
-            *sample = soften(*sample);
-        }
+        self.limiter.process(out);
     }
 
     /// Counters of all voices together; delay, target and level of the voice that spoke last.
@@ -88,11 +101,6 @@ impl Mixer {
         let means: Vec<f64> = self.streams.values_mut().filter_map(JitterBuffer::take_mean_delay).collect();
         if means.is_empty() { None } else { Some(means.iter().sum::<f64>() / means.len() as f64) }
     }
-}
-
-fn soften(sample: f32) -> f32 {
-    let over = sample.abs() - KNEE;
-    if over <= 0.0 { sample } else { (KNEE + (1.0 - KNEE) * (over / (1.0 - KNEE)).tanh()).copysign(sample) }
 }
 
 #[cfg(test)]
@@ -146,9 +154,27 @@ mod tests {
     }
 
     #[test]
-    fn too_loud_is_bent_not_clipped() {
-        assert_eq!(soften(0.5), 0.5);
-        assert!(soften(1.2) < 1.0 && soften(1.2) > soften(1.0));
-        assert_eq!(soften(-1.2), -soften(1.2));
+    fn a_person_is_played_as_loud_as_wished() {
+        let loudness = |volume: f32| {
+            let mut mixer = Mixer::default();
+            mixer.set_volume(0, volume);
+            let mut encoder = OpusEncoder::new(&AudioSettings::default()).unwrap();
+            let (mut voice, mut frame, mut packet, mut out) =
+                (Speech::new(5), vec![0.0; 960], Vec::new(), vec![0.0; 960]);
+            let mut power = 0.0;
+            for i in 0..100_u32 {
+                voice.fill(&mut frame);
+                encoder.encode(&frame, &mut packet).unwrap();
+                let now = 1_000 * MS + u64::from(i) * 20 * MS;
+                mixer.push(now, 0, i * 960, false, packet.clone()).unwrap();
+                mixer.pull(now, &mut out, |_| ());
+                power += out.iter().map(|x| x * x).sum::<f32>();
+            }
+            power
+        };
+        let (usual, half) = (loudness(1.0), loudness(0.5));
+        assert!((usual / half - 4.0).abs() < 0.1, "{usual} {half}");
+        assert_eq!(loudness(0.0), 0.0);
+        assert_eq!(loudness(f32::NAN), usual);
     }
 }

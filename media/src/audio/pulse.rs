@@ -147,12 +147,33 @@ impl Drop for Connection {
 struct Running<S: Send> {
     gone: Arc<AtomicBool>,
     _connection: Connection,
-    _stream: S,
+    stream: S,
 }
 
-impl<S: Send> Stream for Running<S> {
+impl<S: Send + Known> Stream for Running<S> {
     fn alive(&self) -> bool {
         !self.gone.load(Ordering::Acquire)
+    }
+
+    fn still_there(&self) -> bool {
+        self.alive() && self.stream.known()
+    }
+}
+
+/// What can be asked whether the server still knows it: the crate does not pass on that the server killed a stream.
+trait Known {
+    fn known(&self) -> bool;
+}
+
+impl Known for pulseaudio::RecordStream {
+    fn known(&self) -> bool {
+        wait(self.timing_info()).is_ok()
+    }
+}
+
+impl Known for pulseaudio::PlaybackStream {
+    fn known(&self) -> bool {
+        wait(self.timing_info()).is_ok()
     }
 }
 
@@ -229,7 +250,7 @@ impl AudioBackend for Pulse {
         };
         let stream = wait(client.create_record_stream(params, sink))?;
         tracing::debug!(buffer = ?stream.buffer_attr(), "capture runs");
-        Ok(Box::new(Running { gone, _connection: connection, _stream: stream }))
+        Ok(Box::new(Running { gone, _connection: connection, stream }))
     }
 
     fn capture_playing(&self, take: Take) -> Result<Box<dyn Stream>, AudioError> {
@@ -289,7 +310,7 @@ impl AudioBackend for Pulse {
         };
         let stream = wait(client.create_playback_stream(params, source.as_playback_source()))?;
         tracing::debug!(buffer = ?stream.buffer_attr(), "playback runs");
-        Ok(Box::new(Running { gone, _connection: connection, _stream: stream }))
+        Ok(Box::new(Running { gone, _connection: connection, stream }))
     }
 }
 

@@ -58,6 +58,11 @@ impl VoiceIn {
         }
     }
 
+    /// How loud a stream is played.
+    pub(super) fn set_volume(&self, stream: u16, volume: f32) {
+        self.lock().mixer.set_volume(stream, volume);
+    }
+
     /// Fills what is played next; it is heard after `latency`. Called at the pace of playback.
     pub(super) fn fill(&self, samples: &mut [f32], latency: Duration) {
         let latency = u64::try_from(latency.as_nanos()).unwrap_or(0);

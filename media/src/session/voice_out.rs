@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Out, Outgoing};
 use crate::audio::codec::CodecError;
-use crate::audio::meter::{Level, Meter};
 use crate::audio::protection::Known;
 use crate::audio::sender::VoiceSender;
 use crate::audio::{AudioSettings, SAMPLE_RATE};
@@ -21,7 +20,6 @@ const CLOCK_TOLERANCE_NS: u64 = 200_000_000;
 /// See the module.
 pub(super) struct VoiceOut {
     inner: Mutex<Inner>,
-    level: Meter,
     out: Out,
 }
 
@@ -75,12 +73,11 @@ impl VoiceOut {
             sequence: 0,
             stats,
         };
-        Ok(Self { inner: Mutex::new(inner), level: Meter::default(), out })
+        Ok(Self { inner: Mutex::new(inner), out })
     }
 
     /// Takes captured sound. Called from the device's or the pacing thread.
     pub(super) fn captured(&self, samples: &[f32]) {
-        self.level.feed(samples);
         let mut inner = self.lock();
         inner.take(now_ns(), samples);
         inner.send(&self.out);
@@ -119,10 +116,6 @@ impl VoiceOut {
     /// Whether the other side takes redundant audio data.
     pub(super) fn set_redundancy_taken(&self, taken: bool) {
         self.lock().sender.set_redundancy_taken(taken);
-    }
-
-    pub(super) fn level(&self) -> Level {
-        self.level.read()
     }
 
     pub(super) fn stats(&self) -> VoiceOutStats {

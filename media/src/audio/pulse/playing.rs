@@ -168,7 +168,7 @@ impl Pulse {
             queue.drain(..excess);
         };
         let stream = wait(connection.client.create_record_stream(params, sink))?;
-        let running = Box::new(Running { gone, _connection: connection, _stream: stream });
+        let running = Box::new(Running { gone, _connection: connection, stream });
         Ok(Input { queue, ready: false, running })
     }
 }

@@ -1,0 +1,232 @@
+//! Finding how late the echo comes, and following it when that jumps.
+//!
+//! Played and heard sound is kept at a quarter of the rate. As long as nothing is known, the delay is where both
+//! correlate best (with the phases only: PHAT, Knapp and Carter 1976). Once the room is known, a jump is found within a
+//! tenth of a second, because then the *predicted* echo can be looked for, which fits far better than the played sound.
+
+use std::collections::VecDeque;
+use std::f32::consts::PI;
+
+use super::adaptive::{BLOCK, TAPS};
+use super::spectrum::{Fft, Spectrum};
+
+/// Longest delay between a sound's hand-over to the device and its echo: 700 ms.
+pub(super) const MAX_DELAY: usize = 33_600;
+/// Played samples that are kept: the delay, and the filter's length behind it.
+const KEPT: usize = MAX_DELAY + TAPS + 2 * BLOCK;
+/// Searching happens at 12 kHz.
+const FACTOR: usize = 4;
+/// Half the length of the low-pass before that.
+const LOWPASS: usize = 24;
+/// Length of the transforms of a search: 1.4 s.
+const SIZE: usize = 16_384;
+const LAGS: usize = MAX_DELAY / FACTOR;
+/// Heard sound that is compared with all played sound: 400 ms ...
+const PIECE: usize = 4_800;
+/// ... and with the predicted echo: 100 ms.
+const SHORT: usize = 1_200;
+/// A reflection may be the loudest so long after the direct sound: 50 ms.
+const REFLECTED: usize = 600;
+/// Bins that count in the first search: 200 Hz to 4.5 kHz.
+const BAND: (usize, usize) = (273, 6_144);
+
+/// Brings sound to a quarter of the rate.
+#[derive(Debug)]
+struct Decimator {
+    taps: Vec<f32>,
+    past: VecDeque<f32>,
+}
+
+fn lowpass() -> Vec<f32> {
+    let cut = 0.11;
+    (0..=2 * LOWPASS)
+        .map(|i| {
+            let t = i as f32 - LOWPASS as f32;
+            let sinc = if t == 0.0 { 2.0 * cut } else { (2.0 * PI * cut * t).sin() / (PI * t) };
+            sinc * (0.5 + 0.5 * (PI * t / (LOWPASS as f32 + 1.0)).cos())
+        })
+        .collect()
+}
+
+impl Decimator {
+    fn new() -> Self {
+        Self { taps: lowpass(), past: std::iter::repeat_n(0.0, 2 * LOWPASS).collect() }
+    }
+
+    fn push(&mut self, block: &[f32], out: &mut VecDeque<f32>, keep: usize) {
+        self.past.extend(block);
+        let past = self.past.make_contiguous();
+        for start in (0..block.len()).step_by(FACTOR) {
+            out.push_back(self.taps.iter().zip(&past[start..]).map(|(a, b)| a * b).sum());
+        }
+        self.past.drain(..block.len());
+        out.drain(..out.len().saturating_sub(keep));
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Aligner {
+    played: VecDeque<f32>,
+    /// Both at 12 kHz, newest last.
+    slow_played: VecDeque<f32>,
+    slow_heard: VecDeque<f32>,
+    down: (Decimator, Decimator),
+    fft: Fft,
+    a: Spectrum,
+    b: Spectrum,
+    c: Spectrum,
+    /// Smoothed result of the first search.
+    likeness: Vec<f32>,
+    candidate: Option<usize>,
+}
+
+impl Aligner {
+    pub(super) fn new() -> Self {
+        let fft = Fft::new(SIZE);
+        let bins = fft.bins();
+        Self {
+            played: std::iter::repeat_n(0.0, KEPT).collect(),
+            slow_played: std::iter::repeat_n(0.0, SIZE).collect(),
+            slow_heard: std::iter::repeat_n(0.0, PIECE).collect(),
+            down: (Decimator::new(), Decimator::new()),
+            fft,
+            a: Spectrum::new(bins),
+            b: Spectrum::new(bins),
+            c: Spectrum::new(bins),
+            likeness: vec![0.0; LAGS],
+            candidate: None,
+        }
+    }
+
+    /// Takes what was handed to the device and what was heard in the same 10 ms.
+    pub(super) fn push(&mut self, played: &[f32; BLOCK], heard: &[f32; BLOCK]) {
+        self.played.extend(played);
+        self.played.drain(..BLOCK);
+        self.down.0.push(played, &mut self.slow_played, SIZE);
+        self.down.1.push(heard, &mut self.slow_heard, PIECE);
+    }
+
+    /// The block that was played `delay` samples before the newest one.
+    pub(super) fn block(&self, delay: usize) -> [f32; BLOCK] {
+        let start = KEPT - BLOCK - delay.min(MAX_DELAY);
+        let mut block = [0.0; BLOCK];
+        for (out, x) in block.iter_mut().zip(self.played.range(start..)) {
+            *out = *x;
+        }
+        block
+    }
+
+    /// The blocks that a filter needs to go on at this delay, up to and with [`Self::block`].
+    pub(super) fn recent(&self, delay: usize) -> Vec<f32> {
+        let end = KEPT - delay.min(MAX_DELAY);
+        self.played.range(end - TAPS - BLOCK..end).copied().collect()
+    }
+
+    /// Looks for the delay with nothing known but the sounds. Some: samples, after the same answer came twice.
+    pub(super) fn search(&mut self) -> Option<usize> {
+        self.load_heard(PIECE);
+        self.fft.forward(&mut self.a);
+        self.load_played();
+        self.fft.forward(&mut self.b);
+        self.c.clear();
+        for k in BAND.0..BAND.1 {
+            let (ar, ai, br, bi) = (self.a.re[k], self.a.im[k], self.b.re[k], self.b.im[k]);
+            let (re, im) = (ar * br + ai * bi, ai * br - ar * bi);
+            let weight = 1.0 / ((re * re + im * im).powf(0.4) + 1e-9);
+            self.c.re[k] = re * weight;
+            self.c.im[k] = im * weight;
+        }
+        let like = self.fft.backward(&self.c);
+        // The heard piece lies at the end of the frame, like the newest played sound: a lag is a shift to later.
+        let total = like.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-20);
+        for (smooth, new) in self.likeness.iter_mut().zip(like.iter()) {
+            *smooth = 0.7 * *smooth + 0.3 * new / total;
+        }
+        let rms = (self.likeness.iter().map(|x| x * x).sum::<f32>() / LAGS as f32).sqrt();
+        let (highest, peak) = peak(&self.likeness)?;
+        // A reflection may be louder than the direct sound, but it is not earlier.
+        let direct = highest.saturating_sub(REFLECTED)..highest;
+        let lag = direct.into_iter().find(|lag| self.likeness[*lag] > (0.45 * peak).max(5.0 * rms)).unwrap_or(highest);
+        let before = self.candidate.replace(lag);
+        let sure = peak > 7.0 * rms && before.is_some_and(|before| before.abs_diff(lag) <= 6);
+        sure.then_some(lag * FACTOR)
+    }
+
+    /// Looks for the predicted echo of this room in the last 100 ms. Some: how well it fits (1 is perfectly) and the
+    /// delay at which it does.
+    pub(super) fn search_known(&mut self, answer: &[f32]) -> Option<(f32, usize)> {
+        // The room's answer at the slow rate.
+        let taps = lowpass();
+        let input = self.fft.input();
+        input.fill(0.0);
+        for (i, out) in input.iter_mut().enumerate().take(TAPS / FACTOR) {
+            let centre = i * FACTOR;
+            *out = taps
+                .iter()
+                .enumerate()
+                .filter_map(|(t, tap)| answer.get((centre + t).checked_sub(LOWPASS)?).map(|x| tap * x))
+                .sum();
+        }
+        self.fft.forward(&mut self.a);
+        self.load_played();
+        self.fft.forward(&mut self.b);
+        self.c.clear();
+        self.c.add_product(&self.a, &self.b);
+        let predicted = self.fft.backward(&self.c);
+        let mut energy: f64 = predicted[SIZE - SHORT..].iter().map(|x| f64::from(x * x)).sum();
+        let mut energies = Vec::with_capacity(LAGS);
+        for lag in 0..LAGS {
+            energies.push(energy as f32);
+            let (enters, leaves) = (predicted[SIZE - SHORT - lag - 1], predicted[SIZE - 1 - lag]);
+            energy += f64::from(enters * enters) - f64::from(leaves * leaves);
+        }
+        self.load_heard(SHORT);
+        let heard: f32 = self.slow_heard.range(PIECE - SHORT..).map(|x| x * x).sum();
+        self.fft.forward(&mut self.a);
+        for k in 0..self.fft.bins() {
+            let (ar, ai, br, bi) = (self.a.re[k], self.a.im[k], self.c.re[k], self.c.im[k]);
+            self.b.re[k] = ar * br + ai * bi;
+            self.b.im[k] = ai * br - ar * bi;
+        }
+        let cross = self.fft.backward(&self.b);
+        // Where hardly anything was played, nothing can be found.
+        let enough = heard * 0.05;
+        let fit: Vec<f32> = cross
+            .iter()
+            .zip(&energies)
+            .map(|(cross, energy)| if *energy > enough { cross / (energy * heard.max(1e-9)).sqrt() } else { 0.0 })
+            .collect();
+        let (lag, best) = peak(&fit)?;
+        // Between the samples: a parabola through the three highest.
+        let (left, right) =
+            (fit.get(lag.wrapping_sub(1)).copied().unwrap_or(best), fit.get(lag + 1).copied().unwrap_or(best));
+        let bend = left - 2.0 * best + right;
+        let part = if bend < 0.0 { (0.5 * (left - right) / bend).clamp(-0.5, 0.5) } else { 0.0 };
+        Some((best, ((lag as f32 + part) * FACTOR as f32).round().max(0.0) as usize))
+    }
+
+    /// What is known of the delay is not true any more.
+    pub(super) fn forget(&mut self) {
+        self.likeness.fill(0.0);
+        self.candidate = None;
+    }
+
+    fn load_heard(&mut self, len: usize) {
+        let input = self.fft.input();
+        input.fill(0.0);
+        for (slot, x) in input[SIZE - len..].iter_mut().zip(self.slow_heard.range(PIECE - len..)) {
+            *slot = *x;
+        }
+    }
+
+    fn load_played(&mut self) {
+        for (slot, x) in self.fft.input().iter_mut().zip(&self.slow_played) {
+            *slot = *x;
+        }
+    }
+}
+
+fn peak(values: &[f32]) -> Option<(usize, f32)> {
+    values.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))
+}
