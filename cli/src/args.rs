@@ -163,6 +163,12 @@ pub enum Command {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Record a call, while everybody in it agrees
+    Record {
+        /// What
+        #[command(subcommand)]
+        what: Record,
+    },
     /// Put a call on hold
     Hold(Whose),
     /// Take a call off hold, or go on with one whose connection was lost
@@ -352,6 +358,39 @@ pub struct Whose {
     pub who: Option<String>,
 }
 
+/// What to do about recording.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Record {
+    /// Ask the friend to agree; the program that is in the call then writes one Matroska file
+    Start {
+        /// The file; it must not exist yet (default: twocan-FRIEND-TIME.mkv where the call runs)
+        file: Option<PathBuf>,
+        /// Whose call, if there are several
+        #[arg(long)]
+        who: Option<String>,
+    },
+    /// End a recording, whoever made it, or withdraw a request
+    Stop {
+        /// Whose call, if there are several
+        who: Option<String>,
+    },
+    /// Agree to what the friend asks
+    Allow {
+        /// Whose call, if there are several
+        who: Option<String>,
+    },
+    /// Do not agree, or no longer: the recording ends
+    Refuse {
+        /// Whose call, if there are several
+        who: Option<String>,
+    },
+    /// Write the voices of a recording as WAV files beside it, one for each person
+    Wav {
+        /// The recording
+        file: PathBuf,
+    },
+}
+
 /// Waits for calls.
 #[derive(Debug, ClapArgs)]
 pub struct Listen {
@@ -426,6 +465,9 @@ pub struct Media {
     /// How loud the friend is played, percent
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=400))]
     pub volume: u16,
+    /// Ask to record the call into this new file (Matroska) when it is answered
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Hang up after this long
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,

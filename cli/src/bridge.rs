@@ -45,6 +45,8 @@ pub enum Note {
     Problem(Problem),
     /// It works again.
     Solved(twocan_media::session::Part),
+    /// The recording ended, because its file cannot be written.
+    RecordingFailed(twocan_media::record::RecordError),
 }
 
 /// Frames carried, for the demo's table.
@@ -195,6 +197,7 @@ impl Voice {
                     }
                     Some(Outgoing::Problem(problem)) => note(notes, Note::Problem(problem)),
                     Some(Outgoing::Solved(part)) => note(notes, Note::Solved(part)),
+                    Some(Outgoing::RecordingFailed(error)) => note(notes, Note::RecordingFailed(error)),
                     Some(_) => {}
                 },
             }

@@ -10,6 +10,7 @@ pub mod help;
 pub mod identity;
 pub mod listen;
 pub mod node;
+pub mod record;
 pub mod relay;
 pub mod requests;
 pub mod screens;
@@ -36,6 +37,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Demo(demo) => crate::demo::run(demo, out).await,
         Command::Audio { action } => audio::run(action, out).await,
         Command::Bench { what } => crate::demo::bench::run(what, out).await,
+        Command::Record { what: crate::args::Record::Wav { file } } => record::wav(&file, out),
         Command::Up { wait } => node::up(&home?, wait, out).await,
         Command::Down => node::down(&home?, out).await,
         Command::Restore { file } => backup::restore(&home?, file.as_deref(), out),
@@ -86,6 +88,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Resume { who, media } => talk::resume(node, who.as_deref(), &media, out).await,
         Command::Stats { who, watch } => stats::stats(node, who.as_deref(), watch, out).await,
         Command::Screen { switch, whose } => calls::screen(node, switch, whose.who.as_deref(), out).await,
+        Command::Record { what } => record::record(node, what, out).await,
         Command::Events => events::events(node, out).await,
         Command::Call { who, media } => talk::call(node, who, &media, out).await,
         Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, out).await,

@@ -8,6 +8,7 @@
 pub mod graph;
 pub mod line;
 pub mod options;
+pub mod record;
 pub mod seat;
 pub mod terminal;
 mod voice;
@@ -20,7 +21,7 @@ use futures::stream::BoxStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use twocan_control::{Call, CallState, CallUpdate, Event, Handle, SeatedCall};
+use twocan_control::{Call, CallState, CallUpdate, Event, Handle, RecordCall, RecordState, SeatedCall};
 use twocan_media::session::{Part, Session, Share};
 use twocan_media::video::VideoSource;
 
@@ -30,6 +31,7 @@ use crate::format::{self, Style};
 use crate::output::Out;
 use graph::Graph;
 use line::{Key, Levels};
+use record::Recorder;
 use seat::Followed;
 use terminal::Terminal;
 
@@ -57,6 +59,8 @@ pub struct Options {
     pub live: bool,
     /// There is no display for the friend's picture, which is to be said when one comes.
     pub unseen: bool,
+    /// Ask to record into this file when the call is answered.
+    pub record: Option<std::path::PathBuf>,
 }
 
 struct Live<'a, H: Handle> {
@@ -72,6 +76,9 @@ struct Live<'a, H: Handle> {
     /// The graph is shown.
     graphed: bool,
     voice: voice::Keys,
+    recorder: Recorder,
+    /// My name, for my tracks of a recording.
+    own: String,
 }
 
 /// Lives through a call until it ended; the result is its exit code.
@@ -92,7 +99,7 @@ pub async fn run<H: Handle>(
     let (trouble, mut troubles) = mpsc::channel(NOTES);
     let mut terminal = Terminal::open(options.live && !out.json());
     if terminal.live() {
-        terminal.say("m mute · v video · c camera · s screen · h hold · g graph · q hang up");
+        terminal.say("m mute · v video · c camera · s screen · h hold · r record · g graph · q hang up");
         terminal.say("n noise · e echo · +/- volume · space talk (with --talk key)");
     }
     let session = Arc::clone(&voice.session);
@@ -100,6 +107,10 @@ pub async fn run<H: Handle>(
     let mut media = tokio::spawn(seat.keep(voice, notes, Arc::default()));
     let mut media_done = false;
     let mut events = seat::follow(node.clone(), events);
+    // A node that cannot say its name now has other worries.
+    let own = node.identity().await.map(|identity| identity.name).unwrap_or_default();
+    let own = if own.is_empty() { "me".to_owned() } else { own };
+    let recorder = Recorder::new(options.record.clone());
     let mut live = Live {
         node,
         call: seated.call,
@@ -112,6 +123,8 @@ pub async fn run<H: Handle>(
         graph: Graph::default(),
         graphed: false,
         voice: voice::Keys::default(),
+        recorder,
+        own,
     };
     live.begin_sharing();
     let mut signals = Signals::new()?;
@@ -158,6 +171,9 @@ pub async fn run<H: Handle>(
         }
     }
     media.abort();
+    if let Some(report) = live.session.stop_recording() {
+        live.terminal.say(&record::finished(&report));
+    }
     drop(live.terminal);
     if !out.json() {
         out.line(&format::call::ending(&live.call))?;
@@ -194,6 +210,20 @@ impl<H: Handle> Live<'_, H> {
         }
         if before.remote_screen && !self.call.remote_screen {
             self.session.screen_ended();
+        }
+        let step = self.recorder.changed(&before, &self.call, &self.own, &self.session);
+        step.say.iter().for_each(|text| self.terminal.say(text));
+        if step.finish {
+            let (session, trouble) = (Arc::clone(&self.session), self.trouble.clone());
+            // The disk may be slow; the call goes on meanwhile.
+            tokio::task::spawn_blocking(move || {
+                if let Some(report) = session.stop_recording() {
+                    let _ = trouble.try_send(record::finished(&report));
+                }
+            });
+        }
+        if let Some(act) = step.tell {
+            self.record(act);
         }
         if self.options.unseen && self.call.remote_video && !before.remote_video {
             self.options.unseen = false;
@@ -242,6 +272,11 @@ impl<H: Handle> Live<'_, H> {
                     self.terminal.say(instead);
                 }
             }
+            Note::RecordingFailed(error) => {
+                self.terminal.say(&format::sentence(&error.to_string()));
+                let act = self.recorder.failed();
+                self.record(act);
+            }
             Note::Solved(part) => self.terminal.say(&format!("The {} works again.", options::part(part))),
         }
     }
@@ -268,6 +303,16 @@ impl<H: Handle> Live<'_, H> {
                 return false;
             }
             Key::Hold => CallUpdate { held: Some(!self.call.held), ..CallUpdate::default() },
+            Key::Record => {
+                self.record(Recorder::key(&self.call));
+                return false;
+            }
+            Key::Refuse => {
+                if self.call.recording.as_ref().is_some_and(|recording| recording.state == RecordState::Asked) {
+                    self.record(RecordCall::Refuse);
+                }
+                return false;
+            }
             Key::Quit | Key::Interrupt => return self.hang_up(),
             Key::Talk | Key::Echo | Key::Noise | Key::Louder | Key::Quieter => return false,
             Key::Answer | Key::Decline => return false,
@@ -324,6 +369,17 @@ impl<H: Handle> Live<'_, H> {
             self.terminal.say(&format::sentence(&error.to_string()));
             self.update(CallUpdate { screen: Some(false), ..CallUpdate::default() });
         }
+    }
+
+    /// Tells the node about recording; what follows comes back as an event.
+    fn record(&self, act: RecordCall) {
+        let (node, id, trouble) = (self.node.clone(), self.call.id.clone(), self.trouble.clone());
+        tokio::spawn(async move {
+            if let Err(error) = node.record_call(&id, act).await {
+                // A full queue means that enough trouble is waiting to be told.
+                let _ = trouble.try_send(error.message);
+            }
+        });
     }
 
     /// Hangs up. True: it was asked for before, so leave at once.

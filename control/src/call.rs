@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::friend::FriendId;
 use crate::quality::Quality;
+use crate::recording::Recording;
 
 /// A call is named by 32 hex digits.
 pub type CallId = String;
@@ -126,6 +127,9 @@ pub struct Call {
     /// The call that was lost and is gone on with in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumes: Option<CallId>,
+    /// Its recording, if anybody asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
     /// Numbers of the path, once there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,

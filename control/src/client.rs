@@ -170,6 +170,10 @@ impl Handle for Client {
         self.wire.ask(Method::PATCH, &format!("/v1/calls/{}", segment(id)?), &update, QUICK).await
     }
 
+    async fn record_call(&self, id: &str, record: RecordCall) -> Result<Call> {
+        self.wire.ask(Method::POST, &format!("/v1/calls/{}/recording", segment(id)?), &record, QUICK).await
+    }
+
     async fn history(&self) -> Result<Vec<HistoryEntry>> {
         self.wire.get("/v1/history", QUICK).await
     }

@@ -91,6 +91,8 @@ pub trait Handle: Clone + Send + Sync + 'static {
     fn hangup(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
     /// Mutes, holds, video on and off. `PATCH /v1/calls/{id}`
     fn update_call(&self, id: &str, update: CallUpdate) -> impl Future<Output = Result<Call>> + Send;
+    /// Asks to record, agrees, refuses, begins, ends. `POST /v1/calls/{id}/recording`
+    fn record_call(&self, id: &str, record: RecordCall) -> impl Future<Output = Result<Call>> + Send;
     /// Calls that are over, newest first, at most 1000. `GET /v1/history`
     fn history(&self) -> impl Future<Output = Result<Vec<HistoryEntry>>> + Send;
     /// Opens the media of a seat. `GET /v1/calls/{id}/media?seat=…` (WebSocket)

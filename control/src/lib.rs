@@ -19,6 +19,7 @@ pub mod media;
 pub mod node;
 pub mod paths;
 pub mod quality;
+pub mod recording;
 pub mod relay;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -43,6 +44,7 @@ pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile}
 pub use media::{Feedback, MediaControl, MediaFrame, MediaKind, StreamInfo};
 pub use node::{Health, Lookup, LookupRequest, PublicDht, PublicDhtState, Report, Status, Timings};
 pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
+pub use recording::{RecordCall, RecordState, Recording};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
 pub use validate::Validate;
 

@@ -167,6 +167,12 @@ fn name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// One line of at most so many characters.
+pub(crate) fn line(what: &str, text: &str, most: usize) -> Result<()> {
+    bounded(what, text.chars().count(), most, "characters")?;
+    printable(what, text)
+}
+
 fn text(what: &str, text: &str) -> Result<()> {
     bounded(what, text.chars().count(), MAX_TEXT, "characters")?;
     printable(what, text)

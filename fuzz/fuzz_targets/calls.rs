@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use twocan_protocol::call::{Input, MAX_CALLS, PeerEvent, Settings, State};
+use twocan_protocol::call::{Input, MAX_CALLS, PeerEvent, RecordAct, Settings, State};
 use twocan_protocol::testing::calls::Pair;
 use twocan_protocol::wire::{
     Bounded, CallBody, CallId, CallMessage, DeclineReason, Description, DescriptionKind, LeaveReason, List, Note,
-    Reason,
+    Reason, RecordWord,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -24,6 +24,7 @@ enum Say {
     Leave(u8),
     State(bool, bool, bool, bool),
     Offer(u32),
+    Record(u8, u32),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -46,6 +47,8 @@ enum Step {
     /// The partner says this, whatever its machine thinks, about the n-th call or an unknown one.
     Lie(bool, u8, u8, Say),
     FriendGone(bool),
+    Record(bool, u8),
+    RecordUnknown(bool),
     Pass(u16),
 }
 
@@ -79,6 +82,14 @@ fn body(say: Say) -> CallBody {
             reason: LeaveReason::ALL[usize::from(n) % LeaveReason::ALL.len()],
             text: Reason::default(),
         },
+        Say::Record(kind, request) => CallBody::Record(match kind % 6 {
+            0 => RecordWord::Ask(request),
+            1 => RecordWord::Shown(request),
+            2 => RecordWord::Allow(request),
+            3 => RecordWord::Refuse(request),
+            4 => RecordWord::Start(request),
+            _ => RecordWord::Stop(request, Reason::default()),
+        }),
         Say::State(muted, video, held, seat) => CallBody::State { muted, video, held, seat },
         Say::Offer(n) => CallBody::Offer {
             description: description(DescriptionKind::Offer, n, n as u8),
@@ -95,6 +106,21 @@ fuzz_target!(|steps: Vec<Step>| {
         };
         match step {
             Step::Place(side, n, video) => drop(pair.place(side.into(), n, video)),
+            Step::Record(side, act) => {
+                let call = nth(side.into(), 0, &pair);
+                let act = match act % 5 {
+                    0 => RecordAct::Ask,
+                    1 => RecordAct::Allow,
+                    2 => RecordAct::Refuse,
+                    3 => RecordAct::Started,
+                    _ => RecordAct::Stop(Reason::default()),
+                };
+                pair.input(side.into(), Input::Record { call, act });
+            }
+            Step::RecordUnknown(side) => {
+                let partner = pair.sides[1 - usize::from(side)].root;
+                pair.input(side.into(), Input::RecordUnknown(partner));
+            }
             Step::Answer(side) => pair.answer(side.into(), nth(side.into(), 0, &pair), true),
             Step::Decline(side) => {
                 let call = nth(side.into(), 0, &pair);

@@ -12,6 +12,7 @@ pub mod audio;
 pub mod clock;
 pub mod frame;
 pub mod measure;
+pub mod record;
 pub mod session;
 pub mod video;
 

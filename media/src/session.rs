@@ -17,10 +17,12 @@ use crate::audio::source::SoundSource;
 use crate::audio::wav::WavSink;
 use crate::audio::{AudioSettings, AudioSink, AudioSource};
 use crate::frame::{EncodedFrame, Kind};
+use crate::record::{RecordError, Tap as RecordTap};
 use crate::video::{self, VideoSink, VideoSource};
 
 mod guidance;
 mod processing;
+mod recording;
 mod report;
 mod screen;
 mod sound_out;
@@ -145,6 +147,8 @@ pub enum Outgoing {
     Problem(Problem),
     /// What did not work works again.
     Solved(Part),
+    /// The recording ended, because its file cannot be written any more (a full disk). What is in it can be played.
+    RecordingFailed(RecordError),
 }
 
 /// A part of a session that can fail by itself.
@@ -248,6 +252,7 @@ pub struct Session {
     video_settings: video::Settings,
     screens: Mutex<Screens>,
     reported: Mutex<report::Reported>,
+    record: Arc<RecordTap>,
     out: Out,
 }
 
@@ -296,6 +301,8 @@ impl Session {
         // What can be wrong with files is found out before anything runs.
         let source = SoundSource::open(&config.audio_in).map_err(AudioError::from)?;
         let (speaker, listeners) = open_sinks(&config.audio_out)?;
+        let record = Arc::new(RecordTap::default());
+        let out = recording::through(out, Arc::clone(&record));
         let clock = Arc::new(PlayoutClock::default());
         let voice_out = Arc::new(VoiceOut::new(&config.audio, config.muted, out.clone())?);
         let processing = Arc::new(Processing::new(config.audio.processing, voice_out.clone()));
@@ -320,6 +327,7 @@ impl Session {
             video_settings: config.video,
             screens: Mutex::new(Screens::new(config.screen)),
             reported: Mutex::default(),
+            record,
             out,
         };
         session.set_video(config.video_in)?;
@@ -328,6 +336,9 @@ impl Session {
 
     /// Hands in what came. Never blocks for long.
     pub fn incoming(&self, incoming: Incoming) {
+        if let Incoming::Frame(frame) = &incoming {
+            self.record.pass(false, frame);
+        }
         match incoming {
             Incoming::Frame(frame) if !frame.kind.is_picture() => self.voice_in.push(frame),
             Incoming::Frame(frame) if frame.kind == Kind::Video => self.picture_in.push(frame),
@@ -460,6 +471,7 @@ impl Drop for Session {
         drop(screens);
         lock(&self.speaker).take();
         self.voice_in.finish();
+        self.record.stop();
     }
 }
 

@@ -26,6 +26,7 @@ mod portmap;
 mod preflight;
 mod public;
 mod reach;
+mod recording;
 mod relay;
 mod stun;
 mod view;

@@ -10,6 +10,7 @@ mod media;
 mod one;
 mod person;
 mod record;
+mod recording;
 mod remote;
 mod resume;
 mod time;
@@ -17,6 +18,10 @@ mod time;
 pub use machine::Calls;
 pub use one::{Direction, Outcome, Snapshot, State};
 pub use record::{CallRecord, HistoryRecord};
+pub use recording::{
+    MAX_RECORD_ASKS, RECORD_ANSWER, RECORD_BEGIN, RECORD_SHOWN, RECORD_UNLINKED, RecordAct, RecordEnd, RecordState,
+    RecordView,
+};
 
 use std::time::Duration;
 
@@ -137,6 +142,15 @@ pub enum Input {
         /// Hold. Taking a call off hold holds the others.
         held: Option<bool>,
     },
+    /// The person or the client does something about recording an answered call.
+    Record {
+        /// Which call.
+        call: CallId,
+        /// What.
+        act: RecordAct,
+    },
+    /// A friend's node did not understand a word about recording.
+    RecordUnknown(RootPublic),
     /// A client took the seat of a running call.
     SeatTaken {
         /// Which call.
@@ -241,6 +255,18 @@ pub enum Refusal {
     /// The call was not lost, or too long ago.
     #[error("this call cannot be resumed: it was not lost, or is over for too long")]
     NotResumable,
+    /// Somebody records already, or asks to.
+    #[error("this call is recorded already, or somebody asks to record it")]
+    Recording,
+    /// Nobody asks to record.
+    #[error("nobody asks to record this call")]
+    NotAsked,
+    /// Not everybody has agreed.
+    #[error("not everybody has agreed to record this call")]
+    NotAgreed,
+    /// It is not recorded.
+    #[error("this call is not recorded, and nobody asks to record it")]
+    NotRecording,
     /// [`MAX_CALLS`] are there.
     #[error("there are {MAX_CALLS} calls already")]
     TooMany,

@@ -10,6 +10,7 @@ mod clock;
 mod contact;
 mod message;
 mod preflight;
+mod record;
 mod relay;
 mod text;
 mod whereabouts;
@@ -22,6 +23,7 @@ pub use clock::ClockMessage;
 pub use contact::{ContactMessage, Reply, Request, RequestId};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
 pub use preflight::{PreflightBody, PreflightMessage, PreflightRefusal, PreflightReport, Side};
+pub use record::RecordWord;
 pub use relay::{
     CallRelay, Credential, Endpoint, Endpoints, GuestRelay, Offer, RelayGrant, RelayMessage, RelayRefusal, Word,
 };

@@ -114,7 +114,7 @@ async fn ring<H: Handle>(
                 Key::Video => return Ok(Rung::Answer { video: true }),
                 Key::Decline => node.decline_call(&call.id, Decline::default()).await?,
                 Key::Quit | Key::Interrupt => return Ok(Rung::Leave),
-                Key::Mute | Key::Camera | Key::Hold | Key::Screen | Key::Graph => {}
+                Key::Mute | Key::Camera | Key::Hold | Key::Screen | Key::Graph | Key::Record | Key::Refuse => {}
                 Key::Talk | Key::Echo | Key::Noise | Key::Louder | Key::Quieter => {}
             },
             _ = tokio::signal::ctrl_c() => return Ok(Rung::Leave),

@@ -70,6 +70,7 @@ pub async fn resume<H: Handle>(node: &H, who: Option<&str>, media: &Media, out: 
 
 /// Starts the session that the options describe.
 fn start(media: &Media) -> Result<(Voice, Options), Failure> {
+    let record = media.record.as_deref().map(live::record::new_file).transpose()?;
     let Plan { config, video_in, share, unseen } = plan(media, display())?;
     let voice = Voice::start(config).map_err(|error| unusable(&error))?;
     voice.session.set_volume(0, f32::from(media.volume) / 100.0);
@@ -78,5 +79,5 @@ fn start(media: &Media) -> Result<(Voice, Options), Failure> {
         // What cannot be shared is said before anybody is rung.
         voice.session.set_screen(Some(share.clone())).map_err(|error| unusable(&error))?;
     }
-    Ok((voice, Options { video_in, share, sharing, seconds: media.seconds, live: !media.no_live, unseen }))
+    Ok((voice, Options { video_in, share, sharing, seconds: media.seconds, live: !media.no_live, unseen, record }))
 }

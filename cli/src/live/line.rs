@@ -43,6 +43,10 @@ pub enum Key {
     Louder,
     /// Play the friend quieter.
     Quieter,
+    /// Ask to record; agree to it; end it.
+    Record,
+    /// Do not agree to a recording.
+    Refuse,
     /// Hang up.
     Quit,
     /// Ctrl-C: hang up, the second time at once.
@@ -66,6 +70,9 @@ pub fn draw(call: &Call, levels: Option<Levels>, style: Style, width: usize) -> 
     }
     if let Some(answered) = call.answered_ms {
         parts.push((time::clock(style.now_ms.saturating_sub(answered)), None));
+    }
+    if let Some(banner) = super::record::banner(call) {
+        parts.push((banner, Some(Colour::Red)));
     }
     if let (CallState::Active, Some(levels)) = (call.state, levels) {
         parts.push((format!("you {} friend {}", meter(levels.own_db), meter(levels.friend_db)), None));
@@ -159,6 +166,7 @@ mod tests {
             remote_seat_empty: false,
             seat_taken: true,
             resumes: None,
+            recording: None,
             quality: Some(Quality {
                 path: Some(LinkPath::Lan),
                 rtt_ms: Some(3.4),

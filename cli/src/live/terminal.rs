@@ -142,6 +142,8 @@ fn meaning(event: &Event) -> Option<Key> {
         KeyCode::Char('n') => Some(Key::Noise),
         KeyCode::Char('+') => Some(Key::Louder),
         KeyCode::Char('-') => Some(Key::Quieter),
+        KeyCode::Char('r') => Some(Key::Record),
+        KeyCode::Char('x') => Some(Key::Refuse),
         KeyCode::Char('q') => Some(Key::Quit),
         KeyCode::Char('a') | KeyCode::Enter => Some(Key::Answer),
         KeyCode::Char('d') => Some(Key::Decline),

@@ -328,6 +328,24 @@ impl Handle for FakeNode {
         })
     }
 
+    async fn record_call(&self, id: &str, record: RecordCall) -> Result<Call> {
+        self.enter().await?;
+        self.state().change(id, |call| {
+            let (state, mine) = match &record {
+                RecordCall::Ask { .. } => (RecordState::Asking, true),
+                RecordCall::Allow => (RecordState::Agreed, false),
+                RecordCall::Started => (RecordState::Running, true),
+                RecordCall::Refuse => (RecordState::Ended, false),
+                RecordCall::Stop { .. } => (RecordState::Ended, true),
+            };
+            let file = match record {
+                RecordCall::Ask { file } => file,
+                _ => call.recording.take().and_then(|recording| recording.file),
+            };
+            call.recording = Some(Recording { state, mine, file, since_ms: None, reason: None });
+        })
+    }
+
     async fn history(&self) -> Result<Vec<HistoryEntry>> {
         self.enter().await?;
         Ok(self.state().history.clone())

@@ -74,6 +74,7 @@ pub fn sample_call(friend: &Friend, direction: Direction, state: CallState) -> C
         remote_seat_empty: false,
         seat_taken: false,
         resumes: None,
+        recording: None,
         quality: None,
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod decoder;
 pub mod encoder;
+pub(crate) mod stored;
 pub(crate) mod syntax;
 
 pub use decoder::H264Decoder;

@@ -1,7 +1,9 @@
 //! Calls: placing, answering, steering, and what is remembered of them.
 
 use axum::extract::State;
-use twocan_control::{AnswerCall, CallUpdate, Decline, Handle, HistoryEntry, PlaceCall, SeatedCall, TakeSeat};
+use twocan_control::{
+    AnswerCall, CallUpdate, Decline, Handle, HistoryEntry, PlaceCall, RecordCall, SeatedCall, TakeSeat,
+};
 
 use super::extract::{Answer, Body, Call, Done, Json};
 use super::routes::Shared;
@@ -144,6 +146,23 @@ pub(super) async fn decline_call<H: Handle>(
 pub(super) async fn hangup<H: Handle>(State(shared): State<Shared<H>>, Call(call): Call) -> Answer<Done> {
     shared.handle.hangup(&call).await?;
     Ok(Done)
+}
+
+/// Asks to record the call, agrees to it, refuses, begins, ends.
+#[utoipa::path(
+    post,
+    path = "/v1/calls/{call}/recording",
+    tag = "calls",
+    params(("call" = String, Path, description = "Id, or a unique beginning of it.")),
+    request_body = RecordCall,
+    responses((status = 200, body = twocan_control::Call, description = "Done."))
+)]
+pub(super) async fn record_call<H: Handle>(
+    State(shared): State<Shared<H>>,
+    Call(call): Call,
+    Body(body): Body<RecordCall>,
+) -> Answer<Json<twocan_control::Call>> {
+    Ok(Json(shared.handle.record_call(&call, body).await?))
 }
 
 /// Calls that are over, newest first.

@@ -55,6 +55,7 @@ use super::{calls, events, friends, identity, media, node, routes};
         calls::take_seat,
         calls::decline_call,
         calls::hangup,
+        calls::record_call,
         calls::history,
         media::media,
         events::events,

@@ -67,6 +67,7 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/calls/{call}/seat", post(calls::take_seat::<H>))
         .route("/v1/calls/{call}/decline", post(calls::decline_call::<H>))
         .route("/v1/calls/{call}/hangup", post(calls::hangup::<H>))
+        .route("/v1/calls/{call}/recording", post(calls::record_call::<H>))
         .route("/v1/calls/{call}/media", get(media::media::<H>))
         .route("/v1/history", get(calls::history::<H>))
         .route("/v1/events", get(events::events::<H>))

@@ -39,6 +39,8 @@ struct Seat {
     relay: Option<Owner>,
     /// Inside TLS, because UDP does not pass here.
     tls: bool,
+    /// Where a client shall write a recording.
+    record_file: Option<String>,
 }
 
 impl Seat {
@@ -300,7 +302,10 @@ impl Service {
                 participant.path = quality.path;
             }
         }
-        view::call(snapshot, self.book.name_of(&snapshot.friend), quality)
+        let name = self.book.name_of(&snapshot.friend);
+        let file = seat.and_then(|seat| seat.record_file.clone());
+        let recording = snapshot.recording.as_ref().map(|recording| super::recording::view(recording, file, &name));
+        api::Call { recording, ..view::call(snapshot, name, quality) }
     }
 
     /// Whose relay it is: by name for the one whose friend it is; the other learns only who brought it.
@@ -416,6 +421,18 @@ impl Service {
             screen: update.screen,
             held: update.held,
         })?;
+        let snapshot = self.calls.get(&call).ok_or_else(no_call)?;
+        Ok(self.call_view(&snapshot))
+    }
+
+    pub(super) fn record_call(&mut self, id: &str, record: api::RecordCall) -> api::Result<api::Call> {
+        let call = self.resolve_call(id)?.id;
+        if let api::RecordCall::Ask { file } = &record
+            && let Some(seat) = self.seats.by_call.get_mut(&call)
+        {
+            seat.record_file.clone_from(file);
+        }
+        self.call_act(Input::Record { call, act: super::recording::act(record) })?;
         let snapshot = self.calls.get(&call).ok_or_else(no_call)?;
         Ok(self.call_view(&snapshot))
     }

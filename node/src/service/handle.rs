@@ -11,8 +11,8 @@ use twocan_control::doctor::{Preflight, Reachability};
 use twocan_control::{
     AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
     Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
-    Phrase, PlaceCall, Privacy, Profile, RelayStatus, Report, Request as ContactRequest, RequestAnswer, Result,
-    SeatToken, SeatedCall, SetAvailability, SetRelay, Status, TakeSeat, Timings,
+    Phrase, PlaceCall, Privacy, Profile, RecordCall, RelayStatus, Report, Request as ContactRequest, RequestAnswer,
+    Result, SeatToken, SeatedCall, SetAvailability, SetRelay, Status, TakeSeat, Timings,
 };
 use twocan_protocol::friend::Input;
 
@@ -324,6 +324,11 @@ impl twocan_control::Handle for Handle {
     async fn update_call(&self, id: &str, update: CallUpdate) -> Result<Call> {
         let id = id.to_owned();
         self.run(move |service| service.update_call(&id, update)).await
+    }
+
+    async fn record_call(&self, id: &str, record: RecordCall) -> Result<Call> {
+        let id = id.to_owned();
+        self.run(move |service| service.record_call(&id, record)).await
     }
 
     async fn history(&self) -> Result<Vec<HistoryEntry>> {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_protocol::handshake::Purpose;
 use twocan_protocol::identity::{PeerId, RootPublic};
 use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
-use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, PreflightMessage, Reply};
+use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, PreflightMessage, RecordWord, Reply};
 use twocan_protocol::{call, friend};
 
 use super::view::{LinkView, path, transport};
@@ -309,6 +309,9 @@ impl Service {
                 if self.book.is_friend(&root) {
                     self.calls_input(call::Input::Received(root, message));
                 }
+            }
+            Message::Unsupported(kind) if RecordWord::is_kind(kind.as_str()) => {
+                self.calls_input(call::Input::RecordUnknown(root));
             }
             Message::Whereabouts(told) => self.told_whereabouts(root, &told),
             Message::Relay(message) => self.relay_received(root, message),

@@ -119,6 +119,7 @@ pub(super) fn call(snapshot: &Snapshot, friend_name: String, quality: Option<api
         remote_seat_empty: snapshot.remote_seat_empty,
         seat_taken: snapshot.seat_taken,
         resumes: snapshot.resumes.map(|id| id.to_string()),
+        recording: None,
         quality,
     }
 }

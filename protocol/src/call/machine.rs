@@ -51,11 +51,13 @@ impl Calls {
             Input::Decline { call, text } => self.decline(unix_ms, call, text),
             Input::HangUp(call) => self.hang_up(unix_ms, call),
             Input::Update { call, muted, video, screen, held } => self.update(call, muted, video, screen, held),
+            Input::Record { call, act } => self.record(now, unix_ms, call, act),
+            Input::RecordUnknown(friend) => self.record_unknown(friend),
             Input::SeatTaken { call, seat } => self.seat_taken(call, seat),
             Input::SeatLost(call) => self.seat_lost(now, call),
             Input::Settings(settings) => self.set_settings(settings),
             Input::LinkUp { friend, restarted } => self.link_up(now, unix_ms, friend, restarted),
-            Input::LinkDown(friend) => self.link_down(friend),
+            Input::LinkDown(friend) => self.link_down(now, friend),
             Input::Received(friend, message) => self.received(now, unix_ms, friend, message),
             Input::Undelivered(friend, message) => {
                 if let Some(id) = self.find(&friend, &message.call) {
@@ -233,7 +235,8 @@ impl Calls {
         if let Some(word) = word {
             self.send(id, word);
         }
-        let Some(call) = self.calls.remove(&id) else { return };
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        call.recording.call_over();
         let reason = reason.filter(|reason| !reason.is_empty());
         let history = call.history(unix_ms, outcome, reason.clone());
         let last = Snapshot {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::record::{CallRecord, HistoryRecord};
+use super::recording::{RecordView, Recording};
 use super::{PeerCommand, SeatHash};
 use crate::identity::RootPublic;
 use crate::wire::{CallBody, CallId, CallMessage, DeclineReason, LeaveReason};
@@ -145,6 +146,8 @@ pub struct Snapshot {
     pub seat: Option<SeatHash>,
     /// The lost call that this one resumes.
     pub resumes: Option<CallId>,
+    /// Its recording, if anybody asked for one.
+    pub recording: Option<RecordView>,
 }
 
 /// What one side does at present.
@@ -189,11 +192,13 @@ pub(super) struct Deadlines {
     pub(super) restart: Option<Instant>,
     /// The client did not come back.
     pub(super) seat: Option<Instant>,
+    /// Something about the recording.
+    pub(super) record: Option<Instant>,
 }
 
 impl Deadlines {
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.ring, self.setup, self.grace, self.restart, self.seat].into_iter().flatten().min()
+        [self.ring, self.setup, self.grace, self.restart, self.seat, self.record].into_iter().flatten().min()
     }
 }
 
@@ -241,6 +246,7 @@ pub(super) struct Call {
     pub(super) attempts: u32,
     /// Last flow told to the peer.
     pub(super) flow: Option<PeerCommand>,
+    pub(super) recording: Recording,
     pub(super) due: Deadlines,
 }
 
@@ -275,6 +281,7 @@ impl Call {
             offers: (now, 0),
             attempts: 0,
             flow: None,
+            recording: Recording::default(),
             due: Deadlines::default(),
         }
     }
@@ -335,6 +342,7 @@ impl Call {
             seat_taken: self.seat.is_some() && self.mine.seat,
             seat: self.seat,
             resumes: self.resumes.map(|(id, _)| id),
+            recording: self.recording.view(),
         }
     }
 

@@ -133,6 +133,7 @@ impl Calls {
         let Some(call) = self.calls.get_mut(&id).filter(|call| call.mine.seat && call.seat.is_some()) else { return };
         call.mine.seat = false;
         call.due.seat = Some(now + if call.answered() { grace } else { SEAT_RINGING });
+        self.record_seat_lost(id);
         self.sync(id);
         self.changed(id);
     }

@@ -84,6 +84,7 @@ impl Calls {
                 }
             }
             CallBody::Offer { description, candidates } => self.offered(now, unix_ms, id, description, candidates),
+            CallBody::Record(word) => self.record_received(now, unix_ms, id, word),
         }
     }
 
@@ -311,6 +312,7 @@ impl Calls {
 
     pub(super) fn link_up(&mut self, now: Instant, unix_ms: u64, friend: RootPublic, restarted: bool) {
         self.linked.insert(friend);
+        self.record_link(now, friend, true, restarted);
         let calls: Vec<_> = self.calls.values().filter(|call| call.friend == friend).map(|call| call.id).collect();
         for id in calls {
             let Some(call) = self.calls.get_mut(&id) else { continue };
@@ -341,8 +343,9 @@ impl Calls {
         self.offer_resume(unix_ms, friend);
     }
 
-    pub(super) fn link_down(&mut self, friend: RootPublic) {
+    pub(super) fn link_down(&mut self, now: Instant, friend: RootPublic) {
         self.linked.remove(&friend);
+        self.record_link(now, friend, false, false);
         if self.calls.values().any(|call| call.friend == friend) {
             self.push(Output::Urge(friend));
         }

@@ -1,6 +1,7 @@
 //! Stories of calls between two people, in virtual time.
 
 mod model;
+mod recording;
 mod stories;
 mod survive;
 mod trouble;

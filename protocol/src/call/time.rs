@@ -22,6 +22,8 @@ impl Calls {
                 self.lost(unix_ms, id);
             } else if due(deadlines.restart) {
                 self.restart(now, id);
+            } else if due(deadlines.record) {
+                self.record_due(now, id);
             }
         }
     }

@@ -10,8 +10,8 @@ use crate::wire::{
     Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ClockMessage,
     ContactMessage, Credential, DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship,
     GuestRelay, Hello, LeaveReason, List, Message, Name, Note, Offer, Open, PreflightBody, PreflightMessage,
-    PreflightRefusal, PreflightReport, Reason, RelayGrant, RelayMessage, RelayRefusal, Reply, Request, Side,
-    Whereabouts, Word,
+    PreflightRefusal, PreflightReport, Reason, RecordWord, RelayGrant, RelayMessage, RelayRefusal, Reply, Request,
+    Side, Whereabouts, Word,
 };
 
 const MORE: &str = "m=video 0 UDP/TLS/RTP/SAVPF 102\r\na=mid:2\r\n";
@@ -149,6 +149,19 @@ fn call_frames() -> Vec<Value> {
     .into_iter()
     .map(|(name, message)| frame(&format!("call: {name}"), Some(8), Some(3), message))
     .collect::<Vec<_>>();
+    let words = [
+        ("ask", 0, RecordWord::Ask(1)),
+        ("shown", 1, RecordWord::Shown(1)),
+        ("allow", 1, RecordWord::Allow(1)),
+        ("refuse", 1, RecordWord::Refuse(1)),
+        ("start", 0, RecordWord::Start(1)),
+        ("stop", 0, RecordWord::Stop(1, Reason::default())),
+        ("stop, not by choice", 0, RecordWord::Stop(2, Reason::clean("the disk is full"))),
+    ];
+    for (name, participant, word) in words {
+        let message = call(participant, CallBody::Record(word));
+        frames.push(frame(&format!("call: recording, {name}"), Some(11), None, message));
+    }
     for reason in DeclineReason::ALL {
         let text = Note::clean(if *reason == DeclineReason::Declined { "in a meeting" } else { "" });
         let message = call(1, CallBody::Decline { reason: *reason, text });

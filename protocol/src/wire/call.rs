@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::record::{RecordBody, RecordWord};
 use super::text::words;
 use super::{Bounded, List, Note, Reason, WireError, from_cbor, to_cbor};
 
@@ -116,6 +117,8 @@ pub enum CallBody {
         /// Candidates known already.
         candidates: Candidates,
     },
+    /// A word about recording the call.
+    Record(RecordWord),
 }
 
 words! {
@@ -285,6 +288,7 @@ impl CallBody {
             Self::Leave { .. } => "call.leave",
             Self::State { .. } => "call.state",
             Self::Offer { .. } => "call.offer",
+            Self::Record(word) => word.kind(),
         }
     }
 }
@@ -315,6 +319,7 @@ pub(super) fn encode(message: &CallMessage) -> Result<Vec<u8>, WireError> {
         CallBody::State { muted, video, screen, held, seat } => {
             to_cbor(kind, &Addressed { call, participant, body: StateBody { muted, video, screen, held, seat } })
         }
+        CallBody::Record(word) => to_cbor(kind, &Addressed { call, participant, body: word.body() }),
     }
 }
 
@@ -358,6 +363,9 @@ pub(super) fn decode(kind: &str, bytes: &[u8]) -> Result<Option<CallMessage>, Wi
             description,
             candidates,
         }),
+        kind if RecordWord::is_kind(kind) => {
+            read("call.record", bytes, |body: RecordBody| CallBody::Record(RecordWord::of(kind, body)))
+        }
         _ => Ok(None),
     }
 }

@@ -196,6 +196,12 @@ KINDS = {
         muted_may=boolean, video_may=boolean, screen_may=boolean, held_may=boolean, seat_may=boolean
     ),
     "call.offer": about_a_call(description=DESCRIPTION, candidates_may=candidates),
+    "call.record.ask": about_a_call(request=unsigned(32)),
+    "call.record.shown": about_a_call(request=unsigned(32)),
+    "call.record.allow": about_a_call(request=unsigned(32)),
+    "call.record.refuse": about_a_call(request=unsigned(32)),
+    "call.record.start": about_a_call(request=unsigned(32)),
+    "call.record.stop": about_a_call(request=unsigned(32), text_may=line(140)),
     "call.relays": about_a_call(relays=Items(4, CALL_RELAY)),
     "relay.offer": Fields(
         circuits_may=Items(8, text(200)), udp_may=ENDPOINTS, tls_may=ENDPOINTS, certificate=blob(32)

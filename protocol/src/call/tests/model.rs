@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::call::{Input, MAX_REMEMBERED, Outcome, PeerEvent, Settings, State};
+use crate::call::{Input, MAX_REMEMBERED, Outcome, PeerEvent, RecordAct, RecordState, Settings, State};
 use crate::testing::calls::Pair;
-use crate::wire::{CallId, Note};
+use crate::wire::{CallId, Note, Reason};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -25,6 +25,7 @@ enum Step {
     Start(usize),
     Dnd(usize, bool),
     Failed(usize, bool),
+    Record(usize, u8),
     Pass(u64),
 }
 
@@ -46,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => side().prop_map(Step::Start),
         1 => (side(), any::<bool>()).prop_map(|(s, on)| Step::Dnd(s, on)),
         1 => (side(), any::<bool>()).prop_map(|(s, fatal)| Step::Failed(s, fatal)),
+        6 => (side(), 0u8..5).prop_map(|(s, act)| Step::Record(s, act)),
         8 => prop_oneof![0u64..100, 100u64..3_000, 3_000u64..40_000].prop_map(Step::Pass),
     ]
 }
@@ -93,6 +95,17 @@ fn play(steps: &[Step]) -> (Pair, bool) {
                 let call = call(side, &pair);
                 pair.input(side, Input::Peer(call, PeerEvent::Failed { fatal, reason: "test".to_owned() }));
             }
+            Step::Record(side, act) => {
+                let call = call(side, &pair);
+                let act = match act {
+                    0 => RecordAct::Ask,
+                    1 => RecordAct::Allow,
+                    2 => RecordAct::Refuse,
+                    3 => RecordAct::Started,
+                    _ => RecordAct::Stop(Reason::default()),
+                };
+                pair.input(side, Input::Record { call, act });
+            }
             Step::Pass(ms) => pair.pass_ms(ms),
         }
         check(&pair, killed);
@@ -139,6 +152,13 @@ proptest! {
             let running: Vec<_> = pair.sides[side].calls.iter().collect();
             for snapshot in &running {
                 prop_assert_eq!(snapshot.state, State::Active);
+                // Two minutes with nothing on its way: who records does it by the other's consent.
+                let other = pair.sides[1 - side].calls.iter().find_map(|other| other.recording);
+                let runs = |view: &crate::call::RecordView| view.state == RecordState::Running;
+                if snapshot.recording.as_ref().is_some_and(runs) {
+                    let mine = snapshot.recording.as_ref().is_some_and(|view| view.mine);
+                    prop_assert!(other.as_ref().is_some_and(|other| runs(other) && other.mine != mine), "{:?}", other);
+                }
             }
             prop_assert_eq!(running.len(), pair.sides[1 - side].calls.iter().count(), "both sides have it");
         }
