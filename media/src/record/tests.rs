@@ -22,6 +22,7 @@ fn frame(kind: Kind, stream: u16, time_ns: u64, key: bool, payload: Vec<u8>) -> 
         key,
         gap: false,
         restart: false,
+        red: false,
         layer: 0,
         stream,
         sequence: 0,
@@ -172,7 +173,7 @@ fn what_was_written_before_the_disk_was_full_can_be_played() {
     let path = folder.path().join("call.mkv");
     let mut writer = file::Writer::create(&path).unwrap();
     writer.limit = Some(60_000);
-    let (failed, told) = std::sync::mpsc::channel();
+    let (failed, told) = sync_channel(1);
     let tracks = Tracks::new(writer, "alice", "bob");
     let (tx, rx) = sync_channel(QUEUE);
     let shared = Arc::new(Shared::default());

@@ -7,7 +7,7 @@ use super::file::{Block, Writer};
 use super::timeline::Timeline;
 use super::{RecordError, RecordReport};
 use crate::audio::codec::LOOKAHEAD;
-use crate::audio::packet;
+use crate::audio::{packet, red};
 use crate::frame::{EncodedFrame, Kind};
 use crate::video::h264::stored;
 
@@ -73,7 +73,12 @@ impl Tracks {
 
     /// Takes a frame that passed just now.
     pub(super) fn take(&mut self, own: bool, frame: EncodedFrame) -> Result<(), RecordError> {
-        let EncodedFrame { kind, key, restart, stream, timestamp, time_ns, payload, .. } = frame;
+        let EncodedFrame { kind, key, restart, red, stream, timestamp, time_ns, mut payload, .. } = frame;
+        if red {
+            // Copies are for the call: here the packet itself counts, and what the network lost is lost.
+            let packet = red::read(&payload).ok().and_then(|blocks| Some(blocks.last()?.payload.to_vec()));
+            payload = packet.unwrap_or_default();
+        }
         if !kind.is_picture() && packet::duration(&payload).is_err() || payload.is_empty() {
             return Ok(());
         }
