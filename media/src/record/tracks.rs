@@ -1,6 +1,6 @@
 //! From frames to blocks: which track a frame belongs to, when it is to be played, and in what form it is stored.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::ebml::{element, float, id, master, text, unsigned};
 use super::file::{Block, Writer};
@@ -20,6 +20,8 @@ const CLUSTER_BYTES: usize = 1 << 20;
 const ORDER_MS: i64 = 300;
 /// A block so far ahead of all others is not believed (a relative time in a cluster has 16 bits).
 const MAX_AHEAD_MS: i64 = 20_000;
+/// Timestamps of a stream that are remembered, to know a packet again that came twice.
+const SEEN: usize = 64;
 /// Longest name of a person in the file, in characters.
 const MAX_NAME: usize = 64;
 
@@ -31,6 +33,8 @@ struct Track {
     number: Option<u8>,
     refused: bool,
     last_ms: i64,
+    /// The latest timestamps.
+    seen: VecDeque<u32>,
 }
 
 /// See the module.
@@ -73,12 +77,16 @@ impl Tracks {
 
     /// Takes a frame that passed just now.
     pub(super) fn take(&mut self, own: bool, frame: EncodedFrame) -> Result<(), RecordError> {
-        let EncodedFrame { kind, key, restart, red, stream, timestamp, time_ns, mut payload, .. } = frame;
-        if red {
-            // Copies are for the call: here the packet itself counts, and what the network lost is lost.
-            let packet = red::read(&payload).ok().and_then(|blocks| Some(blocks.last()?.payload.to_vec()));
-            payload = packet.unwrap_or_default();
+        if frame.red {
+            // The copies fill what the network lost; those of packets that came are left out below.
+            for block in red::read(&frame.payload).unwrap_or_default() {
+                let timestamp = frame.timestamp.wrapping_sub(block.offset);
+                let payload = block.payload.to_vec();
+                self.take(own, EncodedFrame { red: false, timestamp, payload, ..frame.clone() })?;
+            }
+            return Ok(());
         }
+        let EncodedFrame { kind, key, restart, stream, timestamp, time_ns, payload, .. } = frame;
         if !kind.is_picture() && packet::duration(&payload).is_err() || payload.is_empty() {
             return Ok(());
         }
@@ -88,9 +96,17 @@ impl Tracks {
                 return Ok(());
             }
             let line = Timeline::new(kind.clock_rate());
-            self.tracks.insert(place, Track { line, number: None, refused: false, last_ms: i64::MIN });
+            self.tracks
+                .insert(place, Track { line, number: None, refused: false, last_ms: i64::MIN, seen: VecDeque::new() });
         }
         let Some(track) = self.tracks.get_mut(&place).filter(|track| !track.refused) else { return Ok(()) };
+        if track.seen.contains(&timestamp) {
+            return Ok(());
+        }
+        if track.seen.len() >= SEEN {
+            track.seen.pop_front();
+        }
+        track.seen.push_back(timestamp);
         let at = track.line.place(timestamp, time_ns, restart);
         let number = track.number;
         let number = match number {
