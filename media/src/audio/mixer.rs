@@ -166,7 +166,7 @@ mod tests {
                 voice.fill(&mut frame);
                 encoder.encode(&frame, &mut packet).unwrap();
                 let now = 1_000 * MS + u64::from(i) * 20 * MS;
-                mixer.push(now, 0, i * 960, false, packet.clone()).unwrap();
+                mixer.push(now, 0, i * 960, false, false, packet.clone()).unwrap();
                 mixer.pull(now, &mut out, |_| ());
                 power += out.iter().map(|x| x * x).sum::<f32>();
             }
