@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The least delay of packets that came within this time tells the queue.
 const RECENT: Duration = Duration::from_millis(120);
+/// On a path with so much jitter it is twice as long: the least of a few late packets is late, too.
+const BLURRED_S: f64 = 0.015;
 /// Packets remembered for it at most (10 Mbit/s in small packets; a hostile report may hold 65 535).
 const MAX_RECENT: usize = 512;
 /// The least delay is that of the last one to two such times. Clocks drift by less than 2 ms in it.
@@ -71,7 +73,7 @@ impl Delay {
     /// To be called once for each report, after its packets.
     pub(in crate::calls) fn judge(&mut self, now: Instant) {
         let Some(newest) = self.recent.iter().map(|(arrival, _)| *arrival).reduce(f64::max) else { return };
-        let oldest = newest - RECENT.as_secs_f64();
+        let oldest = newest - RECENT.as_secs_f64() * if self.spread > BLURRED_S { 2.0 } else { 1.0 };
         self.recent.retain(|(arrival, _)| *arrival >= oldest);
         let Some(least) = self.recent.iter().map(|(_, delay)| *delay).reduce(f64::min) else { return };
         if self.window.is_none_or(|since| now.saturating_duration_since(since) >= BASE_WINDOW) {

@@ -125,7 +125,7 @@ impl Loss {
                     // Loss without a queue speaks for the path's own, loss with one for the rate.
                     let hint = match (look.queue, limit.is_some()) {
                         (true, false) => -0.15 * look.lost,
-                        (false, true) => -0.1 * look.lost,
+                        (false, true) => -0.05 * look.lost,
                         _ => 0.0,
                     };
                     worth += weight * (likely + hint);

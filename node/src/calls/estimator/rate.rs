@@ -44,6 +44,8 @@ const CROWD_WINDOW: Duration = Duration::from_secs(5);
 const CROWD_ENDS: Duration = Duration::from_secs(12);
 /// Between two tries to send more than the voice, while nothing but it flows; doubles each time up to the second.
 const TRY: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
+/// What is tried at least: the voice and a small picture.
+const TRY_RATE: f64 = 160_000.0;
 /// A silence of reports that long breaks the reckoning.
 const GAP: Duration = Duration::from_secs(2);
 
@@ -228,12 +230,15 @@ impl Rate {
     fn carried(&self, window: f64) -> Option<f64> {
         let newest = self.arrived.iter().map(|(arrival, _)| *arrival).reduce(f64::max)?;
         let first = self.arrived.iter().map(|(arrival, _)| *arrival).reduce(f64::min)?;
-        if newest - first < window * 0.8 {
+        // What jitter holds back has not come yet: the window ends before that. At the beginning it is shorter.
+        let end = newest - (2.0 * self.delay.spread()).min(SHORT_S / 2.0);
+        let window = window.min(end - first);
+        if window < SHORT_S / 2.0 {
             return None;
         }
         let (mut bytes, mut packets) = (0, 0);
         for (arrival, size) in self.arrived.iter().rev() {
-            if *arrival > newest - window {
+            if *arrival > end - window && *arrival <= end {
                 (bytes, packets) = (bytes + size, packets + 1);
             }
         }
@@ -257,7 +262,7 @@ impl Rate {
         let hint = self.trains.hint(now).filter(|_| self.delay.spread() < 0.01);
         let Some(carried) = self.carried(WINDOW_S) else { return };
         if self.voice_only.is_some() {
-            self.look_for_more(now, seconds, carried);
+            self.look_for_more(now, seconds);
             return;
         }
         // More has arrived than the path could carry, and no queue: it can carry more now.
@@ -276,22 +281,22 @@ impl Rate {
     }
 
     /// The voice alone proves nothing beyond itself: trains of filler packets do, or a try.
-    fn look_for_more(&mut self, now: Instant, seconds: f64, carried: f64) {
-        let hint = self.trains.hint(now);
+    fn look_for_more(&mut self, now: Instant, seconds: f64) {
+        let hint = self.trains.latest(now);
         match hint {
             Some(hint) => {
                 if hint > self.target * 2.0 {
                     self.target = (hint * 0.6).min(START);
                     self.known = None;
-                } else if carried > self.target * 0.75 {
-                    self.target = (self.target * (1.0 + GENTLE * seconds)).min((hint * 0.95).max(self.target));
+                } else {
+                    self.target = (self.target * (1.0 + GENTLE * seconds)).min((hint * BELOW).max(self.target));
                 }
             }
             None => {
                 if self.next_try.is_some_and(|at| now >= at) {
                     self.try_pause = (self.try_pause * 2).min(TRY.1);
-                    self.next_try = None;
-                    self.target = self.target.max(MIN) * 2.0;
+                    self.next_try = Some(now + self.try_pause);
+                    self.target = (self.target * 2.0).max(TRY_RATE);
                 }
             }
         }
@@ -299,7 +304,7 @@ impl Rate {
 
     /// The path is full: what arrives is what it carries.
     fn full(&mut self) {
-        let carried = self.carried(SHORT_S).or_else(|| self.carried(WINDOW_S)).unwrap_or(self.target * 0.8);
+        let carried = self.carried(SHORT_S).or_else(|| self.carried(WINDOW_S)).unwrap_or(self.target * 0.9);
         // While it drains, what arrives may be just what is sent; then it tells nothing of the path.
         let draining = self.mode != Mode::Free && self.pace < self.target;
         let own = draining && (carried / self.pace - 1.0).abs() < 0.15;

@@ -80,6 +80,13 @@ impl Trains {
             .filter(|_| at(1).zip(at(3)).is_some_and(|(low, high)| high < AGREE * low))
     }
 
+    /// The lower rate of the last two trains, if they are fresh and agree.
+    pub(in crate::calls) fn latest(&self, now: Instant) -> Option<f64> {
+        let fresh: Vec<f64> = self.fresh(now).collect();
+        let &[.., one, other] = fresh.as_slice() else { return None };
+        (one.max(other) < AGREE * one.min(other)).then(|| one.min(other))
+    }
+
     fn fresh(&self, now: Instant) -> impl Iterator<Item = f64> {
         self.rates.iter().filter(move |(at, _)| now.saturating_duration_since(*at) <= FRESH).map(|(_, rate)| *rate)
     }
