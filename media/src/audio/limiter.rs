@@ -15,7 +15,7 @@ const TAPS: usize = 12;
 /// Samples that the interpolation is late.
 const LATE: usize = TAPS / 2;
 /// The gain comes back by 63 % in 80 ms.
-const RELEASE: f32 = 1.0 / (0.08 * 48_000.0);
+const RELEASE: f64 = 1.0 / (0.08 * 48_000.0);
 /// By how many samples sound comes out later.
 pub const LATENCY: usize = AHEAD + LATE;
 
@@ -31,7 +31,7 @@ pub struct Limiter {
     /// The least gain of each last [`AHEAD`] samples, of which the mean is applied.
     least: VecDeque<f32>,
     sum: f64,
-    held: f32,
+    held: f64,
     index: u64,
 }
 
@@ -85,14 +85,15 @@ impl Limiter {
             self.asked.pop_front();
         }
         self.index += 1;
-        let wanted = self.asked.front().map_or(1.0, |(_, gain)| *gain);
+        let wanted = self.asked.front().map_or(1.0, |(_, gain)| f64::from(*gain));
         self.held = if wanted < self.held { wanted } else { self.held + RELEASE * (wanted - self.held) };
         if self.held > 0.999_99 {
             self.held = 1.0;
         }
         // A mean over the time of looking ahead has arrived at the least gain when its peak comes out.
-        self.least.push_back(self.held);
-        self.sum += f64::from(self.held) - f64::from(self.least.pop_front().unwrap_or(1.0));
+        let held = self.held as f32;
+        self.least.push_back(held);
+        self.sum += f64::from(held) - f64::from(self.least.pop_front().unwrap_or(1.0));
         self.delayed.push_back(input);
         let out = self.delayed.pop_front().unwrap_or_default();
         let gain = (self.sum / AHEAD as f64) as f32;
@@ -132,7 +133,7 @@ mod tests {
         for seed in 0..4 {
             let mut voice = vec![0.0; sum.len()];
             Speech::new(seed).fill(&mut voice);
-            sum.iter_mut().zip(&voice).for_each(|(sum, x)| *sum += 2.0 * x);
+            sum.iter_mut().zip(&voice).for_each(|(sum, x)| *sum += 4.0 * x);
         }
         assert!(true_peak(&sum) > 1.5, "the test is loud enough");
         Limiter::default().process(&mut sum);

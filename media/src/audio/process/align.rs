@@ -25,8 +25,6 @@ const LAGS: usize = MAX_DELAY / FACTOR;
 const PIECE: usize = 4_800;
 /// ... and with the predicted echo: 100 ms.
 const SHORT: usize = 1_200;
-/// A reflection may be the loudest so long after the direct sound: 50 ms.
-const REFLECTED: usize = 600;
 /// Bins that count in the first search: 200 Hz to 4.5 kHz.
 const BAND: (usize, usize) = (273, 6_144);
 
@@ -144,12 +142,9 @@ impl Aligner {
             *smooth = 0.7 * *smooth + 0.3 * new / total;
         }
         let rms = (self.likeness.iter().map(|x| x * x).sum::<f32>() / LAGS as f32).sqrt();
-        let (highest, peak) = peak(&self.likeness)?;
-        // A reflection may be louder than the direct sound, but it is not earlier.
-        let direct = highest.saturating_sub(REFLECTED)..highest;
-        let lag = direct.into_iter().find(|lag| self.likeness[*lag] > (0.45 * peak).max(5.0 * rms)).unwrap_or(highest);
+        let (lag, peak) = peak(&self.likeness)?;
         let before = self.candidate.replace(lag);
-        let sure = peak > 7.0 * rms && before.is_some_and(|before| before.abs_diff(lag) <= 6);
+        let sure = peak > 6.0 * rms && before.is_some_and(|before| before.abs_diff(lag) <= 6);
         sure.then_some(lag * FACTOR)
     }
 

@@ -2,7 +2,7 @@
 
 use super::adaptive::{Adaptive, BLOCK, PARTITIONS, TAPS};
 use super::align::{Aligner, MAX_DELAY};
-use super::suppress::{HOP, Sounds, Suppressor};
+use super::suppress::{HOP, Knows, Sounds, Suppressor};
 
 /// Samples by which the echo comes out later than it went in.
 pub(super) const LATENCY: usize = HOP;
@@ -75,7 +75,11 @@ impl EchoCanceller {
             self.filter.play(&block);
             self.filter.cancel(heard, &mut error, &mut echo);
         }
-        self.suppressor.set_unknown(!self.locked && self.played < NONE_AFTER);
+        self.suppressor.set_knows(match (self.locked, self.played < NONE_AFTER) {
+            (true, _) => Knows::Echo,
+            (false, true) => Knows::Nothing,
+            (false, false) => Knows::NoEcho,
+        });
         for half in [0..HOP, HOP..BLOCK] {
             let sounds = Sounds {
                 error: &error[half.clone()],

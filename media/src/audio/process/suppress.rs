@@ -92,7 +92,18 @@ pub(super) struct Suppressor {
     tail: [f32; HOP],
     fits: Fits,
     hops: u32,
-    unknown: bool,
+    knows: Knows,
+}
+
+/// What is known of the echo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Knows {
+    /// Neither when it comes nor that there is none: all that could be one is taken down.
+    Nothing,
+    /// There seems to be none, as with headphones: only what the filter finds after all is taken down.
+    NoEcho,
+    /// When it comes.
+    Echo,
 }
 
 /// Whether the predicted echo is in what was heard.
@@ -172,14 +183,13 @@ impl Suppressor {
             tail: [0.0; HOP],
             fits: Fits::default(),
             hops: 0,
-            unknown: false,
+            knows: Knows::Nothing,
         }
     }
 
-    /// Whether it is not known yet when the echo comes, nor that there is none: then all that could be one is taken
-    /// down.
-    pub(super) fn set_unknown(&mut self, unknown: bool) {
-        self.unknown = unknown;
+    /// Tells what is known of the echo.
+    pub(super) fn set_knows(&mut self, knows: Knows) {
+        self.knows = knows;
     }
 
     /// How right the filter's prediction is: 0 (not at all) to about 1.
@@ -241,7 +251,11 @@ impl Suppressor {
     /// Estimates the power of the echo that is left in each bin.
     fn estimate(&mut self, doubt: &[f32]) {
         let [error, echo, heard, played] = &self.power;
-        let (fades, least) = if self.unknown { (UNKNOWN_FADES, UNKNOWN) } else { (PLAYED_FADES, 0.0) };
+        let (fades, least) = match self.knows {
+            Knows::Nothing => (UNKNOWN_FADES, UNKNOWN),
+            Knows::NoEcho | Knows::Echo => (PLAYED_FADES, 0.0),
+        };
+        let returns = if self.knows == Knows::NoEcho { 0.0 } else { 1.0 };
         for b in 0..BINS {
             self.echo[b] = echo[b].max(self.echo[b] * ECHO_FADES);
             self.played[b] = played[b].max(self.played[b] * fades);
@@ -250,7 +264,7 @@ impl Suppressor {
         self.noise.learn(&self.smooth);
         let fall = if self.hops < EARLY_HOPS { 3.0 * FALL } else { FALL };
         let rise = if self.fits.alone() { RISE_ALONE } else { RISE };
-        let wrong = (1.0 - self.fits.validity).max(0.0).powi(2);
+        let wrong = returns * (1.0 - self.fits.validity).max(0.0).powi(2);
         for band in 0..BANDS {
             let range = self.edges[band]..self.edges[band + 1];
             let sum = |of: &[f32]| of[range.clone()].iter().sum::<f32>();
@@ -266,7 +280,7 @@ impl Suppressor {
             learn(&mut self.left_to_played[band], left, played);
             learn(&mut self.heard_to_played[band], all, played);
             let by_echo = linear(self.left_to_echo[band] + OVER_ECHO).max(4.0 * wrong);
-            let by_played = linear(self.left_to_played[band] + OVER_PLAYED)
+            let by_played = (returns * linear(self.left_to_played[band] + OVER_PLAYED))
                 .max(wrong * linear(self.heard_to_played[band] + OVER_PATH))
                 .max(least);
             for b in range {

@@ -58,7 +58,7 @@ fn a_voice_without_an_echo_passes_as_it_is() {
     let mut signals = scene.make();
     signals.heard.iter_mut().zip(&signals.near).for_each(|(heard, near)| *heard = near + 1e-5);
     let (out, processor) = run(ECHO_ONLY, &signals);
-    let late = Scene { near: vec![(3.0, 10.0)], ..scene };
+    let late = Scene { near: vec![(6.0, 10.0)], ..scene };
     let verdict = judge(&late, &signals, &out, processor.echo_latency());
     assert!(verdict.near_loss_db.is_some_and(|loss| loss < 1.5), "{verdict:?}");
 }
