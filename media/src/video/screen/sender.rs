@@ -24,8 +24,10 @@ const SHARPEN: u32 = 3;
 const STILL_NS: u64 = 4_000_000_000;
 /// A screen that cannot be looked at (a minimised window) is tried again this often.
 const RETRY_NS: u64 = 1_000_000_000;
-/// Least bitrate that is taken from outside, bits per second.
+/// Least bitrate that the encoder is told, bits per second.
 const MIN_BITRATE: u32 = 20_000;
+/// Below this nothing is sent: the node says 0 where the path is too narrow for pictures.
+const TOO_NARROW: u32 = 10_000;
 /// The thread looks around at least this often while nothing is to be sent.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -226,6 +228,10 @@ impl Worker {
     }
 
     fn step(&mut self, now: u64, key: bool, bitrate: u32) -> Result<(), Error> {
+        if bitrate < TOO_NARROW {
+            let text = "the path is too narrow for a shared screen: it is shown again when the path widens";
+            return Err(Error::Screen(text.into()));
+        }
         if self.first {
             self.grab.fresh();
         }
