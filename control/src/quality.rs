@@ -83,6 +83,9 @@ pub struct FlowQuality {
     pub bitrate: u64,
     /// Share of packets lost on the way, of all streams (0 to 1, over the last seconds).
     pub loss: f64,
+    /// The path is too narrow for pictures: they are stopped until it widens. Known for what is sent.
+    #[serde(default)]
+    pub narrow: bool,
     /// The voice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voice: Option<SoundQuality>,

@@ -78,6 +78,9 @@ pub fn call(stats: &Stats, style: Style) -> String {
         }
     }
     out.push_str(&table.render(style));
+    if quality.participants.iter().any(|participant| participant.sent.narrow) {
+        out.push_str("video paused: the path is too narrow for a picture\n");
+    }
     out
 }
 

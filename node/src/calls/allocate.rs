@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// Room that the voice has for itself in any case, headers included: Opus at 24 kbit/s in packets of 20 ms, and more
 /// while it uses more.
 const VOICE: f64 = 52_000.0;
-/// Most that the voice is given without headers: Opus in full quality, twice.
-const VOICE_MAX: f64 = 128_000.0;
+/// Most that the voice is given without headers: Opus in full quality with as many copies as a very bad path asks for.
+const VOICE_MAX: f64 = 200_000.0;
 /// Least that Opus can do anything with.
 const VOICE_MIN: f64 = 6_000.0;
 /// A picture with less than this is stopped.

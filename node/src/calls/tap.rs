@@ -223,6 +223,11 @@ impl Meters {
         *self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether pictures are wanted, and stopped because the path is too narrow.
+    pub(super) fn narrow(&self) -> bool {
+        self.voice_only.load(Relaxed)
+    }
+
     /// The client has been told.
     pub(super) fn heard(&self) {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner).fresh = false;

@@ -567,6 +567,7 @@ impl Driver {
                     round_trip: self.shared.round_trip(),
                     flow: self.flow,
                     silent: self.silent,
+                    narrow: live.session.meters.narrow(),
                 },
             );
             let _ = self.events.try_send(PeerEvent::Stats(Box::new(quality)));

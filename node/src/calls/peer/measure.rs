@@ -38,6 +38,8 @@ pub(super) struct Reading {
     pub(super) flow: Flow,
     /// Nothing has come for a while.
     pub(super) silent: bool,
+    /// Pictures of ours are wanted, and stopped: the path is too narrow.
+    pub(super) narrow: bool,
 }
 
 /// How a stream of ours arrives at the friend.
@@ -227,6 +229,7 @@ mod tests {
                 round_trip: None,
                 flow: Flow::default(),
                 silent: false,
+                narrow: false,
             },
         );
         assert_eq!((quality.bitrate_in, quality.bitrate_out, quality.packets_out), (80_000, 160_000, 60));

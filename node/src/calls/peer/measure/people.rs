@@ -116,7 +116,12 @@ impl People {
     ) {
         let half_rtt = reading.round_trip.map(|rtt| rtt.as_secs_f64() * 5e2);
         let mut received = FlowQuality { bitrate: quality.bitrate_in, loss: quality.loss_in, ..FlowQuality::default() };
-        let mut sent = FlowQuality { bitrate: quality.bitrate_out, loss: quality.loss_out, ..FlowQuality::default() };
+        let mut sent = FlowQuality {
+            bitrate: quality.bitrate_out,
+            loss: quality.loss_out,
+            narrow: reading.narrow,
+            ..FlowQuality::default()
+        };
         for kind in MediaKind::ALL {
             let at = place_of(kind);
             self.come(now, seconds, kind, &reading.receptions[at], half_rtt, &mut received);
@@ -319,6 +324,7 @@ mod tests {
                     round_trip: Some(Duration::from_millis(40)),
                     flow: Flow { audio: true, video: true, screen: true, receive: true },
                     silent: false,
+                    narrow: false,
                 },
             }
         }
