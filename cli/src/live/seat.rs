@@ -52,10 +52,15 @@ impl<H: Handle> Seat<H> {
         counters: Arc<Counters>,
     ) -> Result<(), Failure> {
         loop {
+            let begin = Instant::now();
             if let Ok(channel) = self.node.media(&self.call, &self.token).await
                 && voice.carry(channel, &notes, &counters).await == End::Over
             {
                 return Ok(());
+            }
+            // A node that lets nobody keep the seat is not asked again and again without a breath.
+            if begin.elapsed() < RETRY {
+                sleep(RETRY).await;
             }
             if !self.take_again().await? {
                 return Ok(());

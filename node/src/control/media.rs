@@ -149,9 +149,12 @@ fn read(message: Message) -> Result<Option<MediaMessage>, End> {
             Err(End { code: close_code::SIZE, reason: "this word is too long" })
         }
         Message::Text(text) => match serde_json::from_str(&text) {
-            Ok(word @ (MediaControl::NeedKeyFrame { .. } | MediaControl::Playout { .. })) => {
-                Ok(Some(MediaMessage::Control(word)))
-            }
+            Ok(
+                word @ (MediaControl::NeedKeyFrame { .. }
+                | MediaControl::Playout { .. }
+                | MediaControl::Shown(_)
+                | MediaControl::Made(_)),
+            ) => Ok(Some(MediaMessage::Control(word))),
             Ok(_) => Err(End { code: close_code::POLICY, reason: "only the node says this" }),
             Err(_) if is_word(&text) => Ok(None),
             Err(_) => Err(End { code: close_code::INVALID, reason: "this is no JSON object with a type" }),
@@ -162,7 +165,8 @@ fn read(message: Message) -> Result<Option<MediaMessage>, End> {
 
 /// Whether it is an object with a `type` that this node does not know.
 fn is_word(text: &str) -> bool {
-    const KNOWN: [&str; 7] = ["streams", "flow", "feedback", "key_frame_request", "need_key_frame", "clock", "playout"];
+    const KNOWN: [&str; 9] =
+        ["streams", "flow", "feedback", "key_frame_request", "need_key_frame", "clock", "playout", "shown", "made"];
     #[derive(Deserialize)]
     struct Word {
         #[serde(rename = "type")]

@@ -53,9 +53,26 @@ async fn frames_and_words_go_both_ways_unchanged() {
     let word = MediaMessage::Control(MediaControl::Flow { audio: true, video: false, screen: false });
     far.tx.send(word.clone()).await.unwrap();
     assert_eq!(soon("a word to the client", near.rx.recv()).await, Some(word));
-    let word = MediaMessage::Control(MediaControl::NeedKeyFrame { stream: 3 });
-    near.tx.send(word.clone()).await.unwrap();
-    assert_eq!(soon("a word to the node", far.rx.recv()).await, Some(word));
+    let shown = Shown {
+        stream: 3,
+        width: 640,
+        height: 360,
+        frame_rate: 29.5,
+        freezes: 1,
+        freeze_ms: 120,
+        av_offset_ms: Some(-4.0),
+    };
+    let made = Made { kind: MediaKind::Screen, width: 1280, height: 720, frame_rate: 10.0 };
+    let words = [
+        MediaControl::NeedKeyFrame { stream: 3 },
+        MediaControl::Playout { concealed: 0.25, delay_ms: 40.0 },
+        MediaControl::Shown(shown),
+        MediaControl::Made(made),
+    ];
+    for word in words.map(MediaMessage::Control) {
+        near.tx.send(word.clone()).await.unwrap();
+        assert_eq!(soon("a word to the node", far.rx.recv()).await, Some(word));
+    }
 }
 
 #[tokio::test]
