@@ -70,9 +70,9 @@ impl Shelf {
     /// Takes sound that begins at this time.
     fn push(&self, since_ns: u64, samples: &[f32]) {
         let mut recording = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if recording.samples.is_empty() {
-            recording.since_ns = since_ns;
-        }
+        // A device that sleeps takes the first samples long before it goes on; the last ones tell the time.
+        let before = recording.samples.len() as u64 * 1_000_000_000 / u64::from(SAMPLE_RATE);
+        recording.since_ns = since_ns.saturating_sub(before);
         recording.samples.extend_from_slice(samples);
         self.1.notify_all();
     }

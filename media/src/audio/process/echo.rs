@@ -18,6 +18,9 @@ const FIT: f32 = 0.7;
 const LOST_AFTER: u32 = 30;
 /// After so many blocks with played sound in which no echo was found there is taken to be none: 4 s, as with headphones.
 const NONE_AFTER: u32 = 400;
+/// Blocks of sound after which a found delay whose filter has not fitted for [`FITS_AFTER`] blocks was chance.
+const CHANCE_AFTER: u32 = 200;
+const FITS_AFTER: u32 = 20;
 /// Blocks without a fit after which the filter learns like at the beginning.
 const DOUBT_AFTER: u32 = 100;
 
@@ -29,6 +32,8 @@ pub(super) struct EchoCanceller {
     suppressor: Suppressor,
     delay: usize,
     locked: bool,
+    /// What `played` was then.
+    locked_at: u32,
     /// Blocks in which the filter was right since it last knew nothing.
     known: u32,
     /// Blocks in which it fitted no more, in a row.
@@ -48,6 +53,7 @@ impl EchoCanceller {
             suppressor: Suppressor::new(),
             delay: 0,
             locked: false,
+            locked_at: 0,
             known: 0,
             broken: 0,
             played: 0,
@@ -75,11 +81,19 @@ impl EchoCanceller {
             self.filter.play(&block);
             self.filter.cancel(heard, &mut error, &mut echo);
         }
-        self.suppressor.set_knows(match (self.locked, self.played < NONE_AFTER) {
+        // A delay that was found by chance never lets the filter fit.
+        let fits = self.locked && (self.known > FITS_AFTER || self.played - self.locked_at < CHANCE_AFTER);
+        let knows = match (fits, self.played < NONE_AFTER) {
+            _ if self.silent > PARTITIONS + 1 => Knows::NoEcho,
             (true, _) => Knows::Echo,
-            (false, true) => Knows::Nothing,
-            (false, false) => Knows::NoEcho,
-        });
+            (false, true) if !self.locked => Knows::Nothing,
+            (false, _) => Knows::NoEcho,
+        };
+        if knows == Knows::NoEcho {
+            // What the filter then predicts is chance, and would be taken out of a voice.
+            error = *heard;
+        }
+        self.suppressor.set_knows(knows);
         for half in [0..HOP, HOP..BLOCK] {
             let sounds = Sounds {
                 error: &error[half.clone()],
@@ -120,6 +134,7 @@ impl EchoCanceller {
             let wanted = found.saturating_sub(HEADROOM).min(MAX_DELAY);
             if !self.locked {
                 self.locked = true;
+                self.locked_at = self.played;
                 self.cut_anew(wanted);
             } else if self.broken > LOST_AFTER && wanted.abs_diff(self.delay) > BLOCK {
                 self.filter.forget();

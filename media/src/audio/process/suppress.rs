@@ -100,7 +100,7 @@ pub(super) struct Suppressor {
 pub(super) enum Knows {
     /// Neither when it comes nor that there is none: all that could be one is taken down.
     Nothing,
-    /// There seems to be none, as with headphones: only what the filter finds after all is taken down.
+    /// There is none: nothing is played, or nothing of it is heard, as with headphones. Sound passes as it is.
     NoEcho,
     /// When it comes.
     Echo,
@@ -284,8 +284,8 @@ impl Suppressor {
                 .max(wrong * linear(self.heard_to_played[band] + OVER_PATH))
                 .max(least);
             for b in range {
-                self.residual[b] =
-                    (by_echo * self.echo[b]).max(by_played * self.played[b]).max(OVER_DOUBT * doubt_at(doubt, b));
+                let left = (by_echo * self.echo[b]).max(by_played * self.played[b]);
+                self.residual[b] = returns * left.max(OVER_DOUBT * doubt_at(doubt, b));
             }
         }
     }
@@ -301,11 +301,11 @@ impl Suppressor {
             echo += weight * (self.residual[b] + 2.0 * noise[b]);
         }
         self.near = 0.6 * self.near + 0.4 * (all / (echo + 1e-9)).min(10.0);
-        if self.fits.broken() {
+        if self.fits.broken() && self.knows != Knows::NoEcho {
             self.gate = self.gate.min(BROKEN);
             self.near = 0.0;
         }
-        if self.near > VOICE {
+        if self.near > VOICE || self.knows == Knows::NoEcho {
             self.gate += 0.6 * (1.0 - self.gate);
         } else {
             self.gate += 0.25 * (ONLY_ECHO - self.gate);
