@@ -22,7 +22,7 @@ enum Say {
     Accept(bool),
     Decline(u8),
     Leave(u8),
-    State(bool, bool, bool, bool),
+    State(bool, bool, bool, bool, bool),
     Offer(u32),
     Record(u8, u32),
 }
@@ -90,7 +90,7 @@ fn body(say: Say) -> CallBody {
             4 => RecordWord::Start(request),
             _ => RecordWord::Stop(request, Reason::default()),
         }),
-        Say::State(muted, video, held, seat) => CallBody::State { muted, video, held, seat },
+        Say::State(muted, video, screen, held, seat) => CallBody::State { muted, video, screen, held, seat },
         Say::Offer(n) => CallBody::Offer {
             description: description(DescriptionKind::Offer, n, n as u8),
             candidates: List::default(),

@@ -3,7 +3,7 @@
 //! The crate's estimator never noticed a growing queue in our measurements. Ours listens to three things, each in a
 //! file of its own: how long the queue on the path is ([`delay`]), which part of the loss is the path's own ([`loss`]),
 //! and how fast packets that left together come out of the narrowest link ([`train`]). [`rate`] makes one number of
-//! them. All of it is pure and runs in virtual time in [`super::simulation`]; this file only joins it to the crate's
+//! them. All of it is pure and runs in virtual time in `super::simulation`; this file only joins it to the crate's
 //! reports and to the [`Meters`], where the sending task finds the result.
 //!
 //! Reports come from the friend and may lie. They can name only packets that we have sent (the crate keeps the list, and

@@ -51,12 +51,7 @@ impl H264Encoder {
             .scene_change_detect(false);
         let mut inner = Encoder::with_api_config(OpenH264API::from_source(), config).map_err(failed)?;
         silence(&mut inner);
-        // The library is set up by its first picture; only then can the temporal layers be set. That first picture is
-        // of our making and goes nowhere.
-        let warm = Picture::filled(width, height, (128, 128, 128)).map_err(|e| failed(e.to_string()))?;
-        inner.encode(&slices(&warm)).map_err(failed)?;
-        layers(&mut inner)?;
-        inner.force_intra_frame();
+        begin(&mut inner, (width, height), TEMPORAL_LAYERS)?;
         Ok(Self { inner, width, height })
     }
 
@@ -86,6 +81,7 @@ impl H264Encoder {
             .scene_change_detect(false);
         let mut inner = Encoder::with_api_config(OpenH264API::from_source(), config).map_err(failed)?;
         silence(&mut inner);
+        begin(&mut inner, (width, height), 1)?;
         Ok(Self { inner, width, height })
     }
 }
@@ -139,7 +135,17 @@ fn silence(encoder: &mut Encoder) {
     let _ = set(encoder, ENCODER_OPTION_TRACE_LEVEL, &mut { WELS_LOG_QUIET });
 }
 
-fn layers(encoder: &mut Encoder) -> Result<(), CodecError> {
+/// The library is set up by its first picture; only then can layers and the highest bitrate be set. That first picture
+/// is of our making and goes nowhere.
+fn begin(encoder: &mut Encoder, (width, height): (u32, u32), temporal: i32) -> Result<(), CodecError> {
+    let warm = Picture::filled(width, height, (128, 128, 128)).map_err(|e| failed(e.to_string()))?;
+    encoder.encode(&slices(&warm)).map_err(failed)?;
+    layers(encoder, temporal)?;
+    encoder.force_intra_frame();
+    Ok(())
+}
+
+fn layers(encoder: &mut Encoder, temporal: i32) -> Result<(), CodecError> {
     let mut params = SEncParamExt::default();
     #[expect(unsafe_code, reason = "temporal layers are only in openh264's raw API")]
     // SAFETY: the option takes a pointer to a `SEncParamExt`, which lives through the call; the encoder is initialised.
@@ -149,7 +155,7 @@ fn layers(encoder: &mut Encoder) -> Result<(), CodecError> {
     if got != 0 {
         return Err(failed(format!("reading its parameters: code {got}")));
     }
-    params.iTemporalLayerNum = TEMPORAL_LAYERS;
+    params.iTemporalLayerNum = temporal;
     params.bPrefixNalAddingCtrl = false;
     // Without this the bitrate at the start would be the highest for ever (0 is "unspecified").
     params.iMaxBitrate = 0;

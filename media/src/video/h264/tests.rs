@@ -350,3 +350,12 @@ fn a_stream_cut_into_slices_is_decoded_and_a_missing_slice_is_noticed() {
     assert!(decoder.decode(&join(&parts[..parts.len() - 1])).is_err());
     assert!(decoder.decode(&join(&[&parts[..2], &parts[3..]].concat())).is_err());
 }
+
+#[test]
+fn the_encoder_of_a_screen_takes_a_higher_bitrate_than_it_began_with() {
+    let mut encoder = H264Encoder::for_screen(320, 180, 10.0, 60_000, 34).unwrap();
+    encoder.set_bitrate(2_000_000).unwrap();
+    let picture = Picture::filled(320, 180, (10, 200, 90)).unwrap();
+    assert!(encoder.encode(&picture).unwrap().is_some_and(|first| first.key));
+    encoder.set_bitrate(2_500_000).unwrap();
+}
