@@ -111,11 +111,14 @@ impl VideoEncoder for H264Encoder {
     }
 
     fn set_bitrate(&mut self, bits_per_second: u32) -> Result<(), CodecError> {
-        for layer in [SPATIAL_LAYER_ALL, SPATIAL_LAYER_0] {
-            let rate = i32::try_from(bits_per_second.max(MIN_BITRATE)).unwrap_or(i32::MAX);
-            set(&mut self.inner, ENCODER_OPTION_BITRATE, &mut SBitrateInfo { iLayer: layer, iBitrate: rate })?;
+        let mut bits = bits_per_second.max(MIN_BITRATE);
+        // The level of a small picture has a highest bitrate, and the library refuses more instead of taking that.
+        loop {
+            match bitrate(&mut self.inner, bits) {
+                Err(_) if bits > MIN_BITRATE => bits = (bits / 2).max(MIN_BITRATE),
+                result => return result,
+            }
         }
-        Ok(())
     }
 
     fn set_frame_rate(&mut self, frames_per_second: f32) -> Result<(), CodecError> {
@@ -161,6 +164,14 @@ fn layers(encoder: &mut Encoder, temporal: i32) -> Result<(), CodecError> {
     params.iMaxBitrate = 0;
     params.sSpatialLayers[0].iMaxSpatialBitrate = 0;
     set(encoder, ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, &mut params)
+}
+
+fn bitrate(encoder: &mut Encoder, bits_per_second: u32) -> Result<(), CodecError> {
+    let rate = i32::try_from(bits_per_second).unwrap_or(i32::MAX);
+    for layer in [SPATIAL_LAYER_ALL, SPATIAL_LAYER_0] {
+        set(encoder, ENCODER_OPTION_BITRATE, &mut SBitrateInfo { iLayer: layer, iBitrate: rate })?;
+    }
+    Ok(())
 }
 
 fn set<T>(encoder: &mut Encoder, option: openh264_sys2::ENCODER_OPTION, value: &mut T) -> Result<(), CodecError> {

@@ -35,7 +35,7 @@ impl Drop for Xvfb {
 
 fn xvfb() -> Option<Xvfb> {
     let mut command = Command::new("Xvfb");
-    command.args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp"]);
+    command.args(["-displayfd", "1", "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut child) = child else {
         let _ = writeln!(std::io::stderr(), "SKIPPED: there is no Xvfb here");
