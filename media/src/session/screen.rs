@@ -18,7 +18,7 @@ use crate::video::{Receiver, ReceiverStats, SenderStats, Tap, VideoSink};
 pub struct Share {
     /// What.
     pub source: ScreenSource,
-    /// What is heard with it: the system's sound ([`crate::audio::system`]), a file, or nothing.
+    /// What is heard with it: the system's sound (`audio::system`), a file, or nothing.
     pub sound: Option<ShareSound>,
 }
 
