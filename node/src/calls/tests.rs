@@ -17,7 +17,7 @@ const OPEN: Flow = Flow { audio: true, video: true, screen: true, receive: true 
 #[tokio::test]
 async fn sound_and_pictures_flow_both_ways() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     for key in [true, false] {
         pair.a.send_video(access_unit(40_000, key)).await;
         pair.b.send_video(access_unit(3_000, key)).await;
@@ -60,7 +60,8 @@ async fn the_path_is_up_while_it_rings_and_no_media_passes_before_the_answer() {
         pair.b.send_audio(100 + n).await;
     }
     pair.b.event(|event| matches!(event, PeerEvent::MediaArrived)).await;
-    pair.b.command(PeerCommand::Flow(OPEN));
+    pair.settle().await;
+    pair.b.flow(OPEN).await;
     pair.a.send_audio(50).await;
     pair.b.send_audio(150).await;
     // What was sent before is gone for good.
@@ -72,17 +73,15 @@ async fn the_path_is_up_while_it_rings_and_no_media_passes_before_the_answer() {
 #[tokio::test]
 async fn a_held_call_passes_nothing_until_it_goes_on() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.a.send_audio(1).await;
     assert_eq!(pair.b.frame().await.payload, harness::opus(1));
-    pair.b.command(PeerCommand::Flow(Flow::default()));
-    pair.b.control(|c| *c == MediaControl::Flow { audio: false, video: false, screen: false }).await;
+    pair.b.flow(Flow::default()).await;
     pair.a.send_audio(2).await;
     pair.b.send_audio(2).await;
     // Another way to the same end: the seat sees the order, so what follows comes after the packet above.
     pair.settle().await;
-    pair.b.command(PeerCommand::Flow(OPEN));
-    pair.b.control(|c| *c == MediaControl::Flow { audio: true, video: true, screen: true }).await;
+    pair.b.flow(OPEN).await;
     pair.a.send_audio(3).await;
     pair.b.send_audio(3).await;
     let frame = pair.b.frame().await;
@@ -93,7 +92,7 @@ async fn a_held_call_passes_nothing_until_it_goes_on() {
 #[tokio::test]
 async fn a_restart_in_mid_call_keeps_the_sound() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.a.send_audio(0).await;
     let before = pair.b.frame().await;
     for generation in 2..5 {
@@ -116,7 +115,7 @@ async fn two_offers_at_once_become_one_path() {
         side.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
     }
     pair.connect().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(0).await;
     for side in [&pair.a, &pair.b] {
         side.command(PeerCommand::Offer { generation: 2, kind: OfferKind::Restart });
@@ -128,7 +127,7 @@ async fn two_offers_at_once_become_one_path() {
 #[tokio::test]
 async fn a_node_that_lost_its_connection_builds_a_new_one_into_the_running_call() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(0).await;
     pair.renew_b().await;
     pair.b.command(PeerCommand::Flow(OPEN));
@@ -158,7 +157,7 @@ async fn somebody_in_between_gets_no_media_and_the_call_says_why() {
         assert!(description.sdp.contains(&fake));
         description.fingerprint = foreign;
     });
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
     let failure = pair.b.failure().await;
     assert_eq!(failure.kind, FailureKind::Fingerprint, "{failure:?}");
@@ -192,7 +191,7 @@ async fn a_friend_without_a_path_is_given_up_in_time() {
     let mut pair = Pair::new().await;
     pair.a.tamper(|description| description.candidates.clear());
     pair.b.tamper(|description| description.candidates.clear());
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
     let failure = pair.a.failure().await;
     assert_eq!(failure.kind, FailureKind::NoPath);
@@ -212,7 +211,7 @@ async fn candidates_before_their_description_are_held() {
 #[tokio::test]
 async fn garbage_at_the_port_does_not_disturb_the_call() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     let noise = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let to = ("127.0.0.1", pair.b.engine.port());
     for n in 0..3000_usize {
@@ -241,7 +240,7 @@ async fn a_port_on_all_addresses_of_the_machine_finds_its_way() {
         let mut pair = Pair::with(first, second).await;
         pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
         pair.connect().await;
-        pair.open(OPEN);
+        pair.open(OPEN).await;
         pair.audio_passes(1).await;
         pair.a.command(PeerCommand::Offer { generation: 2, kind: OfferKind::Restart });
         pair.connect().await;
@@ -257,7 +256,7 @@ async fn four_calls_share_one_port() {
         let mut pair = Pair::with(hub.clone(), engine().await).await;
         pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
         pair.connect().await;
-        pair.open(OPEN);
+        pair.open(OPEN).await;
         calls.push((n, pair));
     }
     assert_eq!((hub.stats().ports, hub.stats().sources), (4, 4));
@@ -271,7 +270,7 @@ async fn four_calls_share_one_port() {
 #[tokio::test]
 async fn lost_packets_of_a_picture_are_repaired() {
     let mut pair = Pair::lossy(5).await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     // Three packets each: without repair three of five pictures would be broken. No faster than a new path may be used.
     let mut clock = tokio::time::interval(Duration::from_millis(50));
     for n in 0..60 {
@@ -294,7 +293,7 @@ async fn lost_packets_of_a_picture_are_repaired() {
 #[tokio::test]
 async fn a_request_for_a_key_frame_reaches_the_client_that_encodes() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.b.send_video(access_unit(5_000, true)).await;
     while pair.a.frame().await.kind != MediaKind::Video {}
     pair.a.say(MediaControl::NeedKeyFrame { stream: VIDEO_STREAM }).await;
@@ -304,7 +303,7 @@ async fn a_request_for_a_key_frame_reaches_the_client_that_encodes() {
 #[tokio::test]
 async fn the_clocks_of_both_streams_reach_the_client() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     // Video is announced by its first packets; its clock comes with a later report.
     let mut seen = [false; 2];
     for n in 0..200 {
@@ -326,7 +325,7 @@ async fn the_clocks_of_both_streams_reach_the_client() {
 #[tokio::test]
 async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     let control = pair.a.control(|c| matches!(c, MediaControl::Streams { .. })).await;
     let MediaControl::Streams { receive, audio_codec, video_codec, screen_codec, sound_codec, .. } = control else {
         unreachable!()
@@ -347,7 +346,7 @@ async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
 #[tokio::test]
 async fn redundant_audio_is_agreed_and_arrives_as_it_was_sent() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     let agreed = |control: &MediaControl| matches!(control, MediaControl::Streams { audio_red: true, .. });
     pair.a.control(agreed).await;
     pair.b.control(agreed).await;
@@ -372,7 +371,7 @@ async fn a_silent_friend_is_noticed_and_a_quiet_one_is_not() {
 #[tokio::test]
 async fn a_client_that_leaves_loses_the_seat_and_another_goes_on_with_the_call() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
     pair.a.leave_seat();
     pair.a.event(|event| matches!(event, PeerEvent::SeatLost { .. })).await;
@@ -392,7 +391,7 @@ async fn the_seat_hears_the_end_of_the_call() {
 #[tokio::test]
 async fn hostile_frames_of_a_client_are_dropped() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     for payload in [Bytes::new(), Bytes::from(vec![1; 5000]), Bytes::from(vec![0; 1 << 20])] {
         for kind in [MediaKind::Audio, MediaKind::Video] {
             pair.a.send(kind, payload.clone(), false).await;
@@ -410,7 +409,7 @@ async fn nothing_stays_behind_after_fifty_calls() {
         let mut pair = Pair::with(first.clone(), second.clone()).await;
         pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
         pair.connect().await;
-        pair.open(OPEN);
+        pair.open(OPEN).await;
         pair.audio_passes(n).await;
         pair.close().await;
     }

@@ -137,6 +137,13 @@ impl Side {
         self.handle.send(command).unwrap();
     }
 
+    /// Sets what may pass here, and waits until the seat has been told, which is after it holds.
+    pub(super) async fn flow(&mut self, flow: Flow) {
+        let Flow { audio, video, screen, .. } = flow;
+        self.command(PeerCommand::Flow(flow));
+        self.control(|control| *control == MediaControl::Flow { audio, video, screen }).await;
+    }
+
     pub(super) fn take_seat(&mut self) {
         let (end, seat) = seat_pair();
         self.command(PeerCommand::Attach(end));
@@ -403,9 +410,10 @@ impl Pair {
         }
     }
 
-    pub(super) fn open(&self, flow: Flow) {
-        self.a.command(PeerCommand::Flow(flow));
-        self.b.command(PeerCommand::Flow(flow));
+    /// Sets what may pass on both sides, and waits until it holds: a packet that is faster is rightly dropped.
+    pub(super) async fn open(&mut self, flow: Flow) {
+        self.a.flow(flow).await;
+        self.b.flow(flow).await;
     }
 
     /// Audio passes both ways. (Packets may be lost around a restart, as on any path, so it is sent until it comes.)

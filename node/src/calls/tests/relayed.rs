@@ -90,7 +90,7 @@ async fn who_hides_speaks_through_a_relay_and_tells_no_address() {
     let paths = connect(&mut pair).await;
     assert!(paths.iter().all(|path| path.path == LinkPath::Relayed), "{paths:?}");
     assert_eq!(paths[0].relay, Some(Owner::Friend(person(7))));
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
     let own_port = pair.a.engine.port().to_string();
     while let Ok((sdp, candidates)) = told.try_recv() {
@@ -109,7 +109,7 @@ async fn with_a_relay_and_a_direct_way_the_direct_one_is_taken() {
         let offers = if leader == 0 { &pair.a } else { &pair.b };
         offers.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
         pair.connect().await;
-        pair.open(OPEN);
+        pair.open(OPEN).await;
         pair.audio_passes(1).await;
         pair.settle().await;
         for side in [&mut pair.a, &mut pair.b] {
@@ -128,7 +128,7 @@ async fn a_relay_that_dies_in_mid_call_is_replaced_without_an_offer() {
     b.extend(more_b);
     let mut pair = Pair::relayed([a, b], [true, true]).await;
     let paths = connect(&mut pair).await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
     // Both allocations of both sides are there.
     pair.settle().await;
@@ -148,7 +148,7 @@ async fn without_udp_the_relay_is_reached_inside_tls() {
     let mut pair = Pair::relayed(access, [true, true]).await;
     let paths = connect(&mut pair).await;
     assert!(paths.iter().all(|path| path.path == LinkPath::Relayed && path.tls), "{paths:?}");
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
 }
 
@@ -221,7 +221,7 @@ async fn a_relay_that_drops_bends_and_replays_does_not_harm_the_call() {
     });
     let mut pair = Pair::relayed(access, [true, true]).await;
     connect(&mut pair).await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
     switch.store(MISTREAT, Ordering::Relaxed);
     for number in 2..60 {
@@ -240,7 +240,7 @@ async fn a_call_inside_tls_goes_back_to_udp_when_that_works_again() {
     let mut pair = Pair::relayed(access, [true, true]).await;
     let paths = connect(&mut pair).await;
     assert!(paths.iter().all(|path| path.tls), "{paths:?}");
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.audio_passes(1).await;
     switch.store(PASS, Ordering::Relaxed);
     for side in [&mut pair.a, &mut pair.b] {

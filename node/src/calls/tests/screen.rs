@@ -47,7 +47,7 @@ async fn all_pass(pair: &mut Pair, kinds: &[MediaKind]) {
 #[tokio::test]
 async fn a_screen_and_its_sound_flow_beside_voice_and_camera() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     all_pass(&mut pair, &MediaKind::ALL).await;
 }
 
@@ -62,7 +62,7 @@ async fn a_friend_whose_node_knows_no_screen_gets_voice_and_camera() {
         }
         offers.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
         pair.connect().await;
-        pair.open(OPEN);
+        pair.open(OPEN).await;
         all_pass(&mut pair, &[MediaKind::Audio, MediaKind::Video]).await;
         let told = |c: &MediaControl| matches!(c, MediaControl::Streams { screen_codec: None, sound_codec: None, .. });
         pair.a.control(told).await;
@@ -76,7 +76,7 @@ async fn sections_that_are_turned_down_leave_the_call_whole() {
     pair.b.tamper(|description| description.more = description.more.replace("m=video 9 ", "m=video 0 "));
     pair.a.command(PeerCommand::Offer { generation: 1, kind: OfferKind::First });
     pair.connect().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     pair.a.control(|c| matches!(c, MediaControl::Streams { screen_codec: None, sound_codec: Some(_), .. })).await;
     pair.audio_passes(1).await;
     pair.a.send_video(access_unit(3000, true)).await;
@@ -86,7 +86,7 @@ async fn sections_that_are_turned_down_leave_the_call_whole() {
 #[tokio::test]
 async fn key_frames_of_screen_and_camera_are_asked_for_apart() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     all_pass(&mut pair, &MediaKind::ALL).await;
     // What the seats asked for when they were taken has been answered.
     pair.settle().await;
@@ -103,7 +103,7 @@ async fn key_frames_of_screen_and_camera_are_asked_for_apart() {
 #[tokio::test]
 async fn the_numbers_tell_of_each_stream_in_both_directions() {
     let mut pair = Pair::connected().await;
-    pair.open(OPEN);
+    pair.open(OPEN).await;
     let shown = Shown {
         stream: SCREEN_STREAM,
         width: 1920,
