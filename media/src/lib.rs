@@ -14,6 +14,7 @@ pub mod frame;
 pub mod measure;
 pub mod record;
 pub mod session;
+pub mod settings;
 pub mod video;
 
 pub use clock::now_ns;

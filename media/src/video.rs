@@ -36,6 +36,8 @@ mod camera {
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 pub use picture::Picture;
 pub use png::write_png;
 pub use receiver::{PresentAt, Receiver, ReceiverStats};
@@ -97,6 +99,12 @@ impl VideoSource {
     }
 }
 
+/// Names of the machine's cameras, for [`VideoSource::Camera`], in the order in which they are tried.
+#[must_use]
+pub fn cameras() -> Vec<String> {
+    camera::Camera::list()
+}
+
 /// Where the received picture goes.
 #[derive(Clone, Debug, Default)]
 pub enum VideoSink {
@@ -143,8 +151,9 @@ pub struct Settings {
     pub turn: Turn,
 }
 
-/// Quarter turns, clockwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Quarter turns, clockwise; as a number, degrees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
 pub enum Turn {
     /// As it is.
     #[default]
@@ -155,6 +164,36 @@ pub enum Turn {
     Half,
     /// 270 degrees.
     ThreeQuarters,
+}
+
+/// No quarter turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a picture can be turned by 0, 90, 180 or 270 degrees")]
+pub struct NoQuarterTurn;
+
+impl TryFrom<u16> for Turn {
+    type Error = NoQuarterTurn;
+
+    fn try_from(degrees: u16) -> Result<Self, NoQuarterTurn> {
+        match degrees {
+            0 => Ok(Self::None),
+            90 => Ok(Self::Quarter),
+            180 => Ok(Self::Half),
+            270 => Ok(Self::ThreeQuarters),
+            _ => Err(NoQuarterTurn),
+        }
+    }
+}
+
+impl From<Turn> for u16 {
+    fn from(turn: Turn) -> Self {
+        match turn {
+            Turn::None => 0,
+            Turn::Quarter => 90,
+            Turn::Half => 180,
+            Turn::ThreeQuarters => 270,
+        }
+    }
 }
 
 impl Default for Settings {

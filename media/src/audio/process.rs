@@ -1,6 +1,8 @@
 //! What happens to my voice between microphone and encoder: echo cancelling, high-pass, noise suppression, automatic
 //! gain, and the decision whether it is sent at all. 10 ms at a time, on the thread that captures.
 
+use serde::{Deserialize, Serialize};
+
 use super::SAMPLE_RATE;
 
 mod activity;
@@ -60,14 +62,17 @@ impl ProcessingSettings {
 }
 
 /// When sound is sent; else silence is, which costs next to nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transmit {
     /// Always, unless muted.
     #[default]
     Always,
     /// While somebody speaks.
+    #[serde(rename = "voice")]
     VoiceActivity,
     /// While the key is held ([`crate::session::Session::set_push_to_talk`]).
+    #[serde(rename = "key")]
     PushToTalk,
 }
 
