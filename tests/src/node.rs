@@ -25,6 +25,8 @@ pub struct Options {
     pub dht_server: Option<&'static str>,
     /// Addresses to listen on (multiaddr), instead of loopback.
     pub listen: Option<Vec<String>>,
+    /// Words before the program: what starts it, and becomes it (`exec`).
+    pub launcher: Vec<String>,
     /// Where it runs, if not here: a host of a [`crate::lab::Lab`].
     #[cfg(target_os = "linux")]
     pub namespace: Option<crate::lab::namespace::Namespace>,
@@ -33,6 +35,13 @@ pub struct Options {
 impl Options {
     /// The command that runs a program where these options want it.
     fn command(&self, program: &Path) -> std::process::Command {
+        let Some((launcher, words)) = self.launcher.split_first() else { return self.at_its_place(program) };
+        let mut command = self.at_its_place(Path::new(launcher));
+        command.args(words).arg(program);
+        command
+    }
+
+    fn at_its_place(&self, program: &Path) -> std::process::Command {
         #[cfg(target_os = "linux")]
         if let Some(namespace) = &self.namespace {
             return namespace.command(program);

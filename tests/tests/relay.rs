@@ -2,8 +2,9 @@
 //! friendship or the owner's word.
 
 use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use twocan_control::{FriendRelay, Handle, PlaceCall, RelayPolicy, RelayStatus, SetRelay};
-use twocan_tests::{Node, Options, World, incoming_call};
+use twocan_tests::{DEADLINE, Node, Options, World, incoming_call};
 
 /// On loopback nothing is public: these nodes take what is not, too.
 fn options() -> Options {
@@ -120,5 +121,44 @@ async fn what_was_relayed_today_is_known_after_a_restart() -> Result<()> {
     assert!(after.total.bytes_today >= before.total.bytes_today, "{after:?}");
     let alice = |status: &RelayStatus| status.by_me.iter().find(|used| used.name == "alice").cloned();
     assert!(alice(&after).is_some_and(|used| used.traffic.bytes_today > 0), "{after:?}");
+    Ok(())
+}
+
+/// Does what systemd does with a socket unit: opens a port, hands it over as file descriptor 3, and becomes the service.
+const HAND_OVER: &str = "
+import os, socket, sys
+listener = socket.create_server(('127.0.0.1', 0))
+open(sys.argv[1], 'w').write(str(listener.getsockname()[1]))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_systemd_hands_over_serves_the_relays_tls() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let told = folder.path().join("port");
+    let launcher = ["python3", "-c", HAND_OVER, &told.to_string_lossy()].map(str::to_owned).to_vec();
+    let mut world = World::with(&["alice"], &options()).await?;
+    let mut options = Options { launcher, ..options() };
+    options.bootstrap.push(world.people[0].bootstrap_address().await?);
+    world.people.push(Node::start("carol", &options).await?);
+    world.befriend(0, 1).await?;
+
+    let serving = serve(&world.people[1], RelayPolicy::Friends).await?;
+    let port: u16 = std::fs::read_to_string(&told)?.parse()?;
+    assert_eq!(serving.tls, [format!("127.0.0.1:{port}")], "{serving:?}");
+    assert_eq!(serving.tls_note, format!("TLS is on port {port}, from a systemd socket."));
+    let status = relaying(&world.people[0], "a credential", |status| ready(status).is_some()).await?;
+    assert!(status.for_me[0].tls, "{status:?}");
+    // Who is served by it speaks TLS: something else is shut out by the node, not left hanging at an unused socket.
+    let mut line = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    line.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+    tokio::time::timeout(DEADLINE, line.read_to_end(&mut Vec::new())).await??;
+
+    // Off and on again: a socket that was handed over comes only once, so it is kept.
+    assert!(serve(&world.people[1], RelayPolicy::Off).await?.tls.is_empty());
+    assert_eq!(serve(&world.people[1], RelayPolicy::Friends).await?.tls, serving.tls);
     Ok(())
 }

@@ -24,6 +24,7 @@ pub fn options(host: &Host, bootstrap: &[String], extra: &str) -> Options {
         extra: extra.to_owned(),
         dht_server: None,
         listen: Some(listen(0, 0)),
+        launcher: Vec::new(),
         namespace: Some(host.namespace().clone()),
     }
 }
