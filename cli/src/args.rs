@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub mod measure;
+pub mod media;
+
+pub use measure::{Bench, Demo};
+pub use media::{AudioAction, AudioSet, AudioTest, Choice, Media, Processing, Talk};
+
 /// Calls between friends without servers.
 #[derive(Debug, Parser)]
 #[command(
@@ -237,7 +243,7 @@ pub enum Command {
         /// Friend or address
         whom: String,
     },
-    /// Sound devices: which there are, and whether they work
+    /// Sound devices: which there are, which calls use, and whether they work
     Audio {
         /// What
         #[command(subcommand)]
@@ -403,214 +409,6 @@ pub struct Listen {
     /// Devices
     #[command(flatten)]
     pub media: Media,
-}
-
-/// 0, 90, 180 or 270.
-fn quarter_turns(text: &str) -> Result<u16, String> {
-    match text {
-        "0" => Ok(0),
-        "90" => Ok(90),
-        "180" => Ok(180),
-        "270" => Ok(270),
-        _ => Err("0, 90, 180 or 270".into()),
-    }
-}
-
-/// Devices, or what stands for them.
-#[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Media {
-    /// Send video from the start
-    #[arg(long)]
-    pub video: bool,
-    /// Sound to send: `device`, `device:NAME`, a WAV file, `tone`, `speech`, `silence`
-    #[arg(long, value_name = "SOURCE", default_value = "device")]
-    pub audio_in: String,
-    /// Where to play the friend's sound: `device`, `device:NAME`, a WAV file, `none`
-    #[arg(long, value_name = "SINK", default_value = "device")]
-    pub audio_out: String,
-    /// Picture to send: `camera`, `camera:/dev/videoN`, a .y4m or .ivf file, `moving`
-    #[arg(long, value_name = "SOURCE", default_value = "camera")]
-    pub video_in: String,
-    /// Turn the camera's picture clockwise by so many degrees
-    #[arg(long, value_name = "DEGREES", default_value = "0", value_parser = quarter_turns)]
-    pub camera_turn: u16,
-    /// Where to show the friend's picture: `window`, a .y4m file, a .png file (the last picture), `none`
-    #[arg(long, value_name = "SINK", default_value = "window")]
-    pub video_out: String,
-    /// Share a screen from the start: the primary one, its number, a window's title or id (`twocan screens` lists
-    /// them), or `synthetic`
-    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub screen: Option<String>,
-    /// Sound to send with a shared screen: `none`, `system` (what other programs play), a WAV file, `tone`
-    #[arg(long, value_name = "SOURCE", default_value = "none")]
-    pub screen_sound: String,
-    /// Where to show the friend's screen: `window`, a .y4m file, a .png file (the last picture), `none`
-    #[arg(long, value_name = "SINK", default_value = "window")]
-    pub screen_out: String,
-    /// Do not take the friend's voice out of what the microphone hears (with headphones)
-    #[arg(long)]
-    pub no_echo_cancelling: bool,
-    /// Leave the room's noise in
-    #[arg(long)]
-    pub no_noise_suppression: bool,
-    /// Leave the microphone's loudness as it is
-    #[arg(long)]
-    pub no_automatic_gain: bool,
-    /// Leave rumble below speech in
-    #[arg(long)]
-    pub no_high_pass: bool,
-    /// When to send sound: `always`, `voice` (while somebody speaks), `key` (while the space bar is held)
-    #[arg(long, value_name = "WHEN", default_value = "always")]
-    pub talk: Talk,
-    /// How loud the friend is played, percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=400))]
-    pub volume: u16,
-    /// Ask to record the call into this new file (Matroska) when it is answered
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
-    /// Hang up after this long
-    #[arg(long, value_name = "N")]
-    pub seconds: Option<u64>,
-    /// No live line and no keys, only what changes
-    #[arg(long)]
-    pub no_live: bool,
-}
-
-/// When sound is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Talk {
-    /// Always, unless muted
-    #[default]
-    Always,
-    /// While somebody speaks
-    Voice,
-    /// While the space bar is held
-    Key,
-}
-
-/// About sound devices.
-#[derive(Clone, Debug, Subcommand)]
-pub enum AudioAction {
-    /// Microphones and speakers, with the names that --audio-in and --audio-out take
-    Devices,
-    /// Record what the microphone hears and play it again, show levels, measure the way from speaker to microphone
-    Test(AudioTest),
-}
-
-/// A test of the sound devices.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct AudioTest {
-    /// The microphone: `device`, `device:NAME`
-    #[arg(long, value_name = "SOURCE", default_value = "device")]
-    pub audio_in: String,
-    /// The speaker: `device`, `device:NAME`
-    #[arg(long, value_name = "SINK", default_value = "device")]
-    pub audio_out: String,
-    /// How long to record
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub seconds: u64,
-    /// Only listen, play nothing
-    #[arg(long)]
-    pub no_playback: bool,
-}
-
-/// The demo.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct Demo {
-    /// How long to talk
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=3600))]
-    pub seconds: u64,
-    /// Call this often and print medians
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub calls: u32,
-    /// Seconds to watch the idle nodes' traffic
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub idle: u64,
-    /// Sound to send instead of synthetic speech (WAV)
-    #[arg(long, value_name = "FILE")]
-    pub audio_in: Option<PathBuf>,
-    /// Picture to send instead of the synthetic one (Y4M)
-    #[arg(long, value_name = "FILE")]
-    pub video_in: Option<PathBuf>,
-    /// Keep homes, logs and results in this folder
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Sound only
-    #[arg(long)]
-    pub no_video: bool,
-}
-
-/// What to measure.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Bench {
-    /// Calls one after the other: medians, 95th percentiles, failures
-    Calls {
-        /// How many
-        #[arg(default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        calls: u32,
-        /// How long each lasts once both hear each other, milliseconds
-        #[arg(long, default_value_t = 300, value_name = "MS")]
-        talk_ms: u64,
-        /// Sound only
-        #[arg(long)]
-        no_video: bool,
-        /// Keep homes and logs in this folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
-    /// From nothing to friends, again and again: first start, request, link, lookup, relink
-    Setup {
-        /// How often
-        #[arg(default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        runs: u32,
-        /// Keep homes and logs in this folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
-    /// What it costs to be online: traffic, memory and CPU of an idle node with one friend
-    Idle {
-        /// How long to watch; an hour contains one epoch turn
-        #[arg(default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
-        seconds: u64,
-        /// Keep homes and logs in this folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
-    /// Mouth to ear through real sound devices, and how soon the delay falls back after a bad spell
-    ///
-    /// Runs a PulseAudio server of its own, whose devices make no sound.
-    Delay {
-        /// How long the calm part of the call lasts
-        #[arg(default_value_t = 30, value_parser = clap::value_parser!(u64).range(5..=60))]
-        seconds: u64,
-        /// Keep homes and logs in this folder
-        #[arg(long, value_name = "DIR")]
-        keep: Option<PathBuf>,
-    },
-    /// The echo canceller in simulated rooms: how much echo it takes out, how much of a near voice it leaves
-    Echo {
-        /// Voices and rooms per scene
-        #[arg(default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
-        seeds: u64,
-        /// WebRTC's canceller beside ours
-        #[arg(long)]
-        compare: bool,
-        /// The friend's voice instead of a synthetic one (WAV)
-        #[arg(long, value_name = "FILE", requires = "near")]
-        far: Option<PathBuf>,
-        /// My voice instead of a synthetic one (WAV)
-        #[arg(long, value_name = "FILE", requires = "far")]
-        near: Option<PathBuf>,
-    },
-    /// How a call sounds and looks over bad networks: PESQ, delay, PSNR, freezes, rates, cell by cell of a grid
-    ///
-    /// Runs the program `quality` that is built beside this one (`cargo build --release --workspace --bins`).
-    /// `twocan bench quality -- --help` lists its options and cells.
-    Quality {
-        /// Options of the program, such as `--full` or `--cells loss_10,rate_64`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
-        options: Vec<std::ffi::OsString>,
-    },
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod events;
 pub mod friends;
 pub mod help;
 pub mod identity;
+pub mod kept;
 pub mod listen;
 pub mod node;
 pub mod record;
@@ -20,8 +21,9 @@ pub mod talk;
 use std::path::PathBuf;
 
 use twocan_control::{Client, Handle, paths};
+use twocan_media::settings::Store;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, AudioAction, Command};
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 
@@ -35,7 +37,9 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Completions { shell } => help::completions(shell, out),
         Command::Help { topic } => help::help(topic.as_deref(), out),
         Command::Demo(demo) => crate::demo::run(demo, out).await,
-        Command::Audio { action } => audio::run(action, out).await,
+        Command::Audio { action } if !matches!(action, AudioAction::Volume { .. }) => {
+            audio::run(action, &Store::in_home(&home?), out).await
+        }
         Command::Bench { what } => crate::demo::bench::run(what, out).await,
         Command::Record { what: crate::args::Record::Wav { file } } => record::wav(&file, out),
         Command::Up { wait } => node::up(&home?, wait, out).await,
@@ -43,17 +47,18 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Restore { file } => backup::restore(&home?, file.as_deref(), out),
         Command::Screens => screens::screens(out),
         command => {
-            let client = Client::connect(&home?).await?;
-            on(&client, command, out).await
+            let home = home?;
+            let client = Client::connect(&home).await?;
+            on(&client, command, &Store::in_home(&home), out).await
         }
     }
 }
 
-/// Runs a command that needs a node, on that node.
+/// Runs a command that needs a node, on that node; `kept` are the settings of the clients of its home.
 ///
 /// # Errors
 /// What the command failed with.
-pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<Exit, Failure> {
+pub async fn on<H: Handle>(node: &H, command: Command, kept: &Store, out: &mut Out) -> Result<Exit, Failure> {
     match command {
         Command::Status { availability } => node::status(node, availability, out).await,
         Command::Unlock => node::unlock(node, out).await,
@@ -85,14 +90,17 @@ pub async fn on<H: Handle>(node: &H, command: Command, out: &mut Out) -> Result<
         Command::Unmute(whose) => calls::mute(node, false, whose.who.as_deref(), out).await,
         Command::Video { switch, whose } => calls::video(node, switch, whose.who.as_deref(), out).await,
         Command::Hold(whose) => calls::hold(node, true, whose.who.as_deref(), out).await,
-        Command::Resume { who, media } => talk::resume(node, who.as_deref(), &media, out).await,
+        Command::Resume { who, media } => talk::resume(node, who.as_deref(), &media, kept, out).await,
         Command::Stats { who, watch } => stats::stats(node, who.as_deref(), watch, out).await,
         Command::Screen { switch, whose } => calls::screen(node, switch, whose.who.as_deref(), out).await,
         Command::Record { what } => record::record(node, what, out).await,
         Command::Events => events::events(node, out).await,
-        Command::Call { who, media } => talk::call(node, who, &media, out).await,
-        Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, out).await,
-        Command::Listen(listen) => listen::listen(node, &listen, out).await,
+        Command::Call { who, media } => talk::call(node, who, &media, kept, out).await,
+        Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, kept, out).await,
+        Command::Listen(listen) => listen::listen(node, &listen, kept, out).await,
+        Command::Audio { action: AudioAction::Volume { who, percent } } => {
+            kept::volume(node, &who, percent, kept, out).await
+        }
         Command::Completions { .. }
         | Command::Help { .. }
         | Command::Demo(_)

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use twocan_control::{Call, CallState, CallUpdate, Event, Handle, RecordCall, RecordState, SeatedCall};
 use twocan_media::session::{Part, Session, Share};
+use twocan_media::settings::Store;
 use twocan_media::video::VideoSource;
 
 use crate::bridge::{Note, Voice};
@@ -61,6 +62,10 @@ pub struct Options {
     pub unseen: bool,
     /// Ask to record into this file when the call is answered.
     pub record: Option<std::path::PathBuf>,
+    /// How loud the friend is played at first, percent.
+    pub volume: u16,
+    /// Where to keep how loud the friend is played, if that is changed.
+    pub kept: Store,
 }
 
 struct Live<'a, H: Handle> {
@@ -111,6 +116,7 @@ pub async fn run<H: Handle>(
     let own = node.identity().await.map(|identity| identity.name).unwrap_or_default();
     let own = if own.is_empty() { "me".to_owned() } else { own };
     let recorder = Recorder::new(options.record.clone());
+    let keys = voice::Keys::new(options.volume);
     let mut live = Live {
         node,
         call: seated.call,
@@ -122,7 +128,7 @@ pub async fn run<H: Handle>(
         trouble,
         graph: Graph::default(),
         graphed: false,
-        voice: voice::Keys::default(),
+        voice: keys,
         recorder,
         own,
     };
@@ -173,6 +179,13 @@ pub async fn run<H: Handle>(
     media.abort();
     if let Some(report) = live.session.stop_recording() {
         live.terminal.say(&record::finished(&report));
+    }
+    if let Some(percent) = live.voice.turned() {
+        let (kept, friend) = (live.options.kept.clone(), live.call.friend.clone());
+        let keep = move || kept.update(|settings| settings.set_volume(&friend, percent));
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
+            live.terminal.say(&format::sentence(&error.to_string()));
+        }
     }
     drop(live.terminal);
     if !out.json() {

@@ -12,6 +12,7 @@ use twocan_control::testing::FakeNode;
 use twocan_control::{
     Call, CallState, Decline, Event, Handle, MediaChannel, MediaControl, MediaKind, MediaMessage, TakeSeat,
 };
+use twocan_media::settings::Store;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const QUIET: &str = "--audio-in tone --audio-out none --video-in moving --video-out none --no-live";
@@ -21,7 +22,7 @@ fn start(node: &FakeNode, line: String) -> tokio::task::JoinHandle<Result<Exit, 
     tokio::spawn(async move {
         let args = Args::try_parse_from(["twocan"].into_iter().chain(line.split_whitespace())).unwrap();
         let mut out = Out::to(Box::new(std::io::sink()), false, false);
-        commands::on(&node, args.command, &mut out).await
+        commands::on(&node, args.command, &Store::in_home(std::path::Path::new("/nowhere")), &mut out).await
     })
 }
 

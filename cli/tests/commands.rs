@@ -9,6 +9,7 @@ use clap::Parser;
 use twocan_cli::{Args, Exit, Failure, Out, commands};
 use twocan_control::testing::{FakeNode, sample_address, sample_id};
 use twocan_control::{Handle, PlaceCall};
+use twocan_media::settings::Store;
 
 /// What a command wrote.
 #[derive(Clone, Default)]
@@ -26,10 +27,14 @@ impl Write for Written {
 }
 
 async fn run(node: &FakeNode, line: &str, terminal: bool) -> (Result<Exit, Failure>, String) {
+    run_with(node, &Store::in_home(std::path::Path::new("/nowhere")), line, terminal).await
+}
+
+async fn run_with(node: &FakeNode, kept: &Store, line: &str, terminal: bool) -> (Result<Exit, Failure>, String) {
     let args = Args::try_parse_from(["twocan"].into_iter().chain(line.split_whitespace())).unwrap();
     let written = Written::default();
     let mut out = Out::to(Box::new(written.clone()), args.json, terminal);
-    let result = commands::on(node, args.command, &mut out).await;
+    let result = commands::on(node, args.command, kept, &mut out).await;
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     (result, text)
 }
@@ -213,4 +218,69 @@ async fn help_explains_commands_and_exit_codes() {
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains(part), "{line}: {text}");
     }
+}
+
+/// Runs a command that needs no node, in this home.
+async fn at_home(home: &std::path::Path, line: &str) -> (Result<Exit, Failure>, String) {
+    let words = ["twocan", "--home", home.to_str().unwrap()];
+    let args = Args::try_parse_from(words.into_iter().chain(line.split_whitespace())).unwrap();
+    let written = Written::default();
+    let mut out = Out::to(Box::new(written.clone()), args.json, false);
+    let result = commands::run(args, &mut out).await;
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    (result, text)
+}
+
+#[tokio::test]
+async fn what_calls_use_is_kept_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let (done, text) =
+        at_home(home, "audio set --audio-in device:usb --camera-turn 90 --no-high-pass --talk key").await;
+    assert_eq!(done.unwrap(), Exit::Ok);
+    assert!(text.contains("usb") && text.contains("turned by 90 degrees"), "{text}");
+    let (_, text) = at_home(home, "audio show --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(shown["audio"]["microphone"], "usb");
+    assert_eq!((&shown["audio"]["high_pass"], &shown["audio"]["talk"]), (&false.into(), &"key".into()));
+    assert_eq!(shown["video"]["camera_turn"], 90);
+    // A word takes back what it says, and nothing else.
+    at_home(home, "audio set --audio-in device --high-pass on").await.0.unwrap();
+    let (_, text) = at_home(home, "audio show --json").await;
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(shown["audio"]["microphone"].is_null() && shown["audio"]["high_pass"] == true);
+    assert_eq!(shown["audio"]["talk"], "key");
+    for line in ["audio set", "audio set --audio-in tone", "audio set --video-in moving", "audio set --audio-out none"]
+    {
+        assert_eq!(at_home(home, line).await.0.unwrap_err().exit, Exit::Usage, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_friends_volume_is_kept_by_id() {
+    let node = FakeNode::new();
+    let friend = node.befriend("bob").id;
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Store::in_home(folder.path());
+    let (done, text) = run_with(&node, &kept, "audio volume bob 160", true).await;
+    assert_eq!(done.unwrap(), Exit::Ok);
+    assert!(text.contains("bob") && text.contains("160 %"), "{text}");
+    assert_eq!(kept.load().settings.volume(&friend), 160);
+    let (_, text) = run_with(&node, &kept, "audio volume bob --json", false).await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["volume"], 160);
+    let (refused, _) = run_with(&node, &kept, "audio volume nobody 50", false).await;
+    assert_eq!(refused.unwrap_err().exit, Exit::NotFound);
+}
+
+#[tokio::test]
+async fn a_broken_file_of_settings_stops_nothing_and_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.json");
+    std::fs::write(&file, "{ broken").unwrap();
+    assert_eq!(at_home(folder.path(), "audio show").await.0.unwrap(), Exit::Ok);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{ broken");
+    at_home(folder.path(), "audio set --no-echo-cancelling").await.0.unwrap();
+    assert_eq!(std::fs::read_to_string(folder.path().join("client.json.broken")).unwrap(), "{ broken");
+    let (_, text) = at_home(folder.path(), "audio show --json").await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["audio"]["echo_cancelling"], false);
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 use twocan_media::audio::backend::{self, AudioBackend, AudioError, Device};
 use twocan_media::audio::loopback::{self, Recording, RoundTrip};
+use twocan_media::settings::{MediaSettings, Store};
 
 use crate::args::{AudioAction, AudioTest};
+use crate::commands::kept;
 use crate::exit::{Exit, Failure};
 use crate::format::{Style, Table, clean_line};
 use crate::live::line::meter;
@@ -46,15 +48,18 @@ struct Found {
     advice: Vec<String>,
 }
 
-/// Runs `twocan audio devices` or `twocan audio test`.
+/// Runs what needs no node: all of `twocan audio` but `volume`.
 ///
 /// # Errors
-/// No sound server, or no such device.
-pub async fn run(action: AudioAction, out: &mut Out) -> Result<Exit, Failure> {
+/// No sound server, or no such device; a file of settings that cannot be written.
+pub async fn run(action: AudioAction, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
     let system = backend::system();
     match action {
         AudioAction::Devices => devices(system.as_ref(), out),
-        AudioAction::Test(options) => test(&system, options, out).await,
+        AudioAction::Show => kept::show(store, out),
+        AudioAction::Set(set) => kept::set(store, &set, system.as_ref(), out),
+        AudioAction::Test(options) => test(&system, options, &kept::load(store), out).await,
+        AudioAction::Volume { .. } => Err(Failure::new(Exit::Internal, "whose volume it is, the node knows")),
     }
 }
 
@@ -98,7 +103,9 @@ fn devices(system: &dyn AudioBackend, out: &mut Out) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn name(word: &str, option: &str) -> Result<Option<String>, Failure> {
+/// The device that a word names, or that is kept.
+fn name(word: Option<&str>, kept: Option<&String>, option: &str) -> Result<Option<String>, Failure> {
+    let Some(word) = word else { return Ok(kept.cloned()) };
     match word {
         "device" => Ok(None),
         _ => match word.strip_prefix("device:") {
@@ -120,9 +127,14 @@ where
     result.map_err(|error| failed(&error))
 }
 
-async fn test(system: &Arc<dyn AudioBackend>, options: AudioTest, out: &mut Out) -> Result<Exit, Failure> {
-    let microphone = name(&options.audio_in, "--audio-in")?;
-    let speaker = name(&options.audio_out, "--audio-out")?;
+async fn test(
+    system: &Arc<dyn AudioBackend>,
+    options: AudioTest,
+    kept: &MediaSettings,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let microphone = name(options.audio_in.as_deref(), kept.audio.microphone.as_ref(), "--audio-in")?;
+    let speaker = name(options.audio_out.as_deref(), kept.audio.speaker.as_ref(), "--audio-out")?;
     let quiet = out.json();
     let say = |out: &mut Out, text: String| if quiet { Ok(()) } else { out.line(&text) };
 

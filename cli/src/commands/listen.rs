@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::interval;
 use twocan_control::{Call, CallState, Decline, Direction, Event, Handle};
+use twocan_media::settings::Store;
 
 use super::talk;
 use crate::args::{Listen, Media};
@@ -29,7 +30,7 @@ enum Rung {
 }
 
 /// Waits for calls until Ctrl-C.
-pub async fn listen<H: Handle>(node: &H, listen: &Listen, out: &mut Out) -> Result<Exit, Failure> {
+pub async fn listen<H: Handle>(node: &H, listen: &Listen, kept: &Store, out: &mut Out) -> Result<Exit, Failure> {
     let mut events = follow(node.clone(), node.events().await?);
     // What rings already came before the events.
     let mut waiting: Vec<Call> = node.calls().await?.into_iter().filter(rings).collect();
@@ -55,7 +56,7 @@ pub async fn listen<H: Handle>(node: &H, listen: &Listen, out: &mut Out) -> Resu
         let exit = match rung {
             Rung::Answer { video } => {
                 let media = Media { video: video || listen.media.video, ..listen.media.clone() };
-                talk::answer_this(node, &call.id, false, &media, out).await?
+                talk::answer_this(node, &call.id, false, &media, kept, out).await?
             }
             Rung::Gone(call) => {
                 if !out.json() {

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use twocan_media::audio::process::{ProcessingSettings, Transmit};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Part, ScreenOptions, SessionConfig, SessionError, Share, ShareSound};
+use twocan_media::settings::MediaSettings;
 use twocan_media::video::screen::ScreenSource;
-use twocan_media::video::{self, Turn, VideoSink, VideoSource};
+use twocan_media::video::{self, VideoSink, VideoSource};
 
-use crate::args::{Media, Talk};
+use crate::args::Media;
 use crate::exit::{Exit, Failure};
 
 /// Seed of the synthetic voice and picture: any will do, the same each time makes runs comparable.
@@ -32,12 +32,13 @@ pub struct Plan {
     pub unseen: bool,
 }
 
-/// Reads the options. `display` tells whether a window can be opened.
+/// Reads the options; what they do not say is as `kept`. `display` tells whether a window can be opened.
 ///
 /// # Errors
 /// A word that names no source or sink, or a file that is not there.
-pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
-    let video_in = video_source(&media.video_in)?;
+pub fn plan(media: &Media, kept: &MediaSettings, display: bool) -> Result<Plan, Failure> {
+    let choice = &media.choice;
+    let video_in = choice.video_in.as_deref().map_or_else(|| Ok(kept.video_source()), video_source)?;
     let mut video_out = video_sink("--video-out", "twocan", &media.video_out)?;
     let mut screen_out = video_sink("--screen-out", "twocan: your friend's screen", &media.screen_out)?;
     if matches!(screen_out, VideoSink::Window { .. }) && !display {
@@ -52,30 +53,19 @@ pub fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
         video_out = VideoSink::Null;
     }
     let config = SessionConfig {
-        audio_in: audio_source(&media.audio_in)?,
-        audio_out: audio_sink(&media.audio_out)?,
+        audio_in: choice.audio_in.as_deref().map_or_else(|| Ok(kept.audio_source()), audio_source)?,
+        audio_out: choice.audio_out.as_deref().map_or_else(|| Ok(kept.audio_sink()), audio_sink)?,
         muted: false,
-        audio: AudioSettings { processing: processing(media), ..AudioSettings::default() },
+        audio: AudioSettings { processing: media.processing.over(kept.processing()), ..AudioSettings::default() },
         video_in: media.video.then(|| video_in.clone()),
         video_out,
-        video: video::Settings { turn: turn(media.camera_turn), ..video::Settings::default() },
+        video: video::Settings {
+            turn: choice.camera_turn.unwrap_or(kept.video.camera_turn),
+            ..video::Settings::default()
+        },
         screen: ScreenOptions { sink: screen_out, ..ScreenOptions::default() },
     };
     Ok(Plan { config, video_in, share, unseen })
-}
-
-fn processing(media: &Media) -> ProcessingSettings {
-    ProcessingSettings {
-        echo_cancelling: !media.no_echo_cancelling,
-        noise_suppression: !media.no_noise_suppression,
-        automatic_gain: !media.no_automatic_gain,
-        high_pass: !media.no_high_pass,
-        transmit: match media.talk {
-            Talk::Always => Transmit::Always,
-            Talk::Voice => Transmit::VoiceActivity,
-            Talk::Key => Transmit::PushToTalk,
-        },
-    }
 }
 
 /// What a part of a session is called.
@@ -115,7 +105,7 @@ pub fn display() -> bool {
     cfg!(not(target_os = "linux")) || set("DISPLAY") || set("WAYLAND_DISPLAY")
 }
 
-fn audio_source(word: &str) -> Result<AudioSource, Failure> {
+pub(crate) fn audio_source(word: &str) -> Result<AudioSource, Failure> {
     Ok(match word {
         "device" => AudioSource::Device(None),
         "tone" => AudioSource::Tone { frequency: TONE },
@@ -131,7 +121,7 @@ fn audio_source(word: &str) -> Result<AudioSource, Failure> {
 const AUDIO_SOURCES: &str = "`device`, `device:NAME`, a WAV file, `tone`, `speech` or `silence`";
 const VIDEO_SOURCES: &str = "`camera`, `camera:/dev/videoN`, a .y4m or .ivf file, or `moving`";
 
-fn audio_sink(word: &str) -> Result<AudioSink, Failure> {
+pub(crate) fn audio_sink(word: &str) -> Result<AudioSink, Failure> {
     Ok(match word {
         "device" => AudioSink::Device(None),
         "none" => AudioSink::Null,
@@ -149,7 +139,7 @@ fn audio_sink(word: &str) -> Result<AudioSink, Failure> {
     })
 }
 
-fn video_source(word: &str) -> Result<VideoSource, Failure> {
+pub(crate) fn video_source(word: &str) -> Result<VideoSource, Failure> {
     Ok(match word {
         "camera" => VideoSource::Camera(None),
         "moving" => VideoSource::Moving { seed: SEED },
@@ -188,16 +178,6 @@ fn video_sink(option: &str, title: &str, word: &str) -> Result<VideoSink, Failur
     })
 }
 
-/// Degrees as quarter turns; the command line lets nothing else pass.
-fn turn(degrees: u16) -> Turn {
-    match degrees {
-        90 => Turn::Quarter,
-        180 => Turn::Half,
-        270 => Turn::ThreeQuarters,
-        _ => Turn::None,
-    }
-}
-
 fn has_extension(word: &str, extension: &str) -> bool {
     Path::new(word).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
@@ -231,14 +211,22 @@ fn unknown(option: &str, word: &str, choices: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Choice;
+    use twocan_media::video::Turn;
+
+    fn choice() -> Choice {
+        let word = |word: &str| Some(word.to_owned());
+        Choice { audio_in: word("speech"), audio_out: word("none"), video_in: word("moving"), camera_turn: None }
+    }
+
+    /// With nothing kept.
+    fn plan(media: &Media, display: bool) -> Result<Plan, Failure> {
+        super::plan(media, &MediaSettings::default(), display)
+    }
 
     fn media() -> Media {
         Media {
-            video: false,
-            audio_in: "speech".into(),
-            audio_out: "none".into(),
-            video_in: "moving".into(),
-            camera_turn: 0,
+            choice: choice(),
             video_out: "window".into(),
             screen: None,
             screen_sound: "none".into(),
@@ -262,13 +250,32 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_a_wrong_word_name_the_option() {
-        let turned = plan(&Media { camera_turn: 270, ..media() }, true).unwrap().config.video.turn;
-        assert_eq!(turned, Turn::ThreeQuarters);
-        let missing = plan(&Media { audio_in: "/nowhere.wav".into(), ..media() }, true).unwrap_err();
+        let nowhere = Choice { audio_in: Some("/nowhere.wav".into()), ..choice() };
+        let missing = plan(&Media { choice: nowhere, ..media() }, true).unwrap_err();
         assert_eq!(missing.exit, Exit::Media);
         let wrong = plan(&Media { video_out: "screen".into(), ..media() }, true).unwrap_err();
         assert_eq!(wrong.exit, Exit::Usage);
         assert!(wrong.message.contains("--video-out"), "{}", wrong.message);
+    }
+
+    #[test]
+    fn what_is_kept_holds_and_an_option_goes_before_it() {
+        let mut kept = MediaSettings::default();
+        kept.audio.microphone = Some("usb".into());
+        kept.audio.speaker = Some("hall".into());
+        kept.audio.echo_cancelling = false;
+        kept.video.camera = Some("/dev/video2".into());
+        kept.video.camera_turn = Turn::Quarter;
+        let plain = Media { choice: Choice::default(), ..media() };
+        let Plan { config, video_in, .. } = super::plan(&plain, &kept, true).unwrap();
+        assert_eq!(config.audio_in, AudioSource::Device(Some("usb".into())));
+        assert!(matches!(config.audio_out, AudioSink::Device(Some(name)) if name == "hall"));
+        assert!(!config.audio.processing.echo_cancelling && config.audio.processing.high_pass);
+        assert_eq!(video_in, VideoSource::Camera(Some("/dev/video2".into())));
+        assert_eq!(config.video.turn, Turn::Quarter);
+        let said = Choice { audio_in: Some("device".into()), camera_turn: Some(Turn::None), ..Choice::default() };
+        let said = super::plan(&Media { choice: said, ..media() }, &kept, true).unwrap().config;
+        assert_eq!((said.audio_in, said.video.turn), (AudioSource::Device(None), Turn::None));
     }
 
     #[test]

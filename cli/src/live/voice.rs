@@ -12,21 +12,28 @@ use super::line::Key;
 const LET_GO: Duration = Duration::from_millis(700);
 /// From one volume to the next: 3 dB.
 const STEP: f32 = 1.412_5;
+/// The keys do not make a friend quieter than this: they count in steps, and silence is none.
+const QUIETEST: f32 = 0.05;
 
 /// What the keys have done so far.
 #[derive(Debug)]
 pub(super) struct Keys {
     talking: Option<Instant>,
     volume: f32,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { talking: None, volume: 1.0 }
-    }
+    turned: bool,
 }
 
 impl Keys {
+    /// With the friend played so loud, percent.
+    pub(super) fn new(volume: u16) -> Self {
+        Self { talking: None, volume: f32::from(volume) / 100.0, turned: false }
+    }
+
+    /// How loud the friend is played, percent, if a key changed it.
+    pub(super) fn turned(&self) -> Option<u16> {
+        self.turned.then_some((self.volume * 100.0).round() as u16)
+    }
+
     /// Acts on a key, and says what it did.
     pub(super) fn press(&mut self, key: Key, session: &Session) -> Option<String> {
         let mut settings = session.processing();
@@ -50,7 +57,8 @@ impl Keys {
             }
             Key::Louder | Key::Quieter => {
                 let volume = if key == Key::Louder { self.volume * STEP } else { self.volume / STEP };
-                self.volume = volume.clamp(0.05, twocan_media::audio::mixer::MAX_VOLUME);
+                self.turned = true;
+                self.volume = volume.clamp(QUIETEST, twocan_media::audio::mixer::MAX_VOLUME);
                 session.set_volume(0, self.volume);
                 return Some(format!("The friend is played at {:.0} %.", self.volume * 100.0));
             }

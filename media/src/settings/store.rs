@@ -139,7 +139,8 @@ impl Store {
         let settings: MediaSettings = serde_json::from_slice(&bytes).map_err(|error| Error::Parse {
             path: self.path.clone(),
             line: error.line(),
-            message: error.to_string(),
+            // What serde says ends with the place, which stands at the beginning already.
+            message: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
         })?;
         self.check(&settings)?;
         Ok(Some(settings))
