@@ -217,6 +217,9 @@ pub struct HistoryEntry {
     pub talked_ms: u64,
     /// Whether either side sent video.
     pub video: bool,
+    /// It was missed, and nobody has said since that it was seen.
+    #[serde(default)]
+    pub unseen: bool,
     /// The call that was lost and was gone on with in this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumes: Option<CallId>,

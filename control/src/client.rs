@@ -178,8 +178,82 @@ impl Handle for Client {
         self.wire.get("/v1/history", QUICK).await
     }
 
+    async fn history_seen(&self) -> Result<()> {
+        self.wire.tell(Method::POST, "/v1/history/seen", &(), QUICK).await
+    }
+
+    async fn clear_history(&self) -> Result<()> {
+        self.wire.tell(Method::DELETE, "/v1/history", &(), QUICK).await
+    }
+
     async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {
         media::open(&self.wire, id, seat).await
+    }
+
+    async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.wire.get("/v1/messages", QUICK).await
+    }
+
+    async fn messages(&self, friend: &str, page: PageRequest) -> Result<MessagePage> {
+        let limit = page.limit.unwrap_or(limits::PAGE);
+        let before = page.before.map(|before| format!("&before={before}")).unwrap_or_default();
+        self.wire.get(&format!("/v1/friends/{}/messages?limit={limit}{before}", segment(friend)?), QUICK).await
+    }
+
+    async fn send_message(&self, friend: &str, send: SendMessage) -> Result<ChatMessage> {
+        self.wire.ask(Method::POST, &format!("/v1/friends/{}/messages", segment(friend)?), &send, QUICK).await
+    }
+
+    async fn mark_read(&self, friend: &str, read: MarkRead) -> Result<Conversation> {
+        self.wire.ask(Method::POST, &format!("/v1/friends/{}/messages/read", segment(friend)?), &read, QUICK).await
+    }
+
+    async fn delete_conversation(&self, friend: &str) -> Result<()> {
+        self.wire.tell(Method::DELETE, &format!("/v1/friends/{}/messages", segment(friend)?), &(), QUICK).await
+    }
+
+    async fn files(&self) -> Result<Vec<FileTransfer>> {
+        self.wire.get("/v1/files", QUICK).await
+    }
+
+    async fn file(&self, id: &str) -> Result<FileTransfer> {
+        self.wire.get(&format!("/v1/files/{}", segment(id)?), QUICK).await
+    }
+
+    async fn offer_file(&self, friend: &str, offer: OfferFile) -> Result<FileTransfer> {
+        self.wire.ask(Method::POST, &format!("/v1/friends/{}/files", segment(friend)?), &offer, QUICK).await
+    }
+
+    async fn file_act(&self, id: &str, act: FileAct) -> Result<FileTransfer> {
+        let path = format!("/v1/files/{}/{}", segment(id)?, act.word());
+        match act {
+            FileAct::Accept(accept) => self.wire.ask(Method::POST, &path, &accept, QUICK).await,
+            _ => self.wire.ask(Method::POST, &path, &(), QUICK).await,
+        }
+    }
+
+    async fn forget_file(&self, id: &str) -> Result<()> {
+        self.wire.tell(Method::DELETE, &format!("/v1/files/{}", segment(id)?), &(), QUICK).await
+    }
+
+    async fn picture(&self) -> Result<Picture> {
+        self.wire.get("/v1/identity/picture", QUICK).await
+    }
+
+    async fn set_picture(&self, picture: Picture) -> Result<Identity> {
+        self.wire.ask(Method::PUT, "/v1/identity/picture", &picture, QUICK).await
+    }
+
+    async fn friend_picture(&self, friend: &str) -> Result<Picture> {
+        self.wire.get(&format!("/v1/friends/{}/picture", segment(friend)?), QUICK).await
+    }
+
+    async fn settings(&self) -> Result<Settings> {
+        self.wire.get("/v1/settings", QUICK).await
+    }
+
+    async fn update_settings(&self, update: SettingsUpdate) -> Result<Settings> {
+        self.wire.ask(Method::PATCH, "/v1/settings", &update, QUICK).await
     }
 
     async fn relay(&self) -> Result<RelayStatus> {

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::call::{Call, CallId};
+use crate::files::{FileId, FileTransfer};
 use crate::friend::{Availability, Friend, FriendId, Request};
+use crate::message::{ChatMessage, Conversation};
 
 /// One event. On the wire one JSON object a line (`GET /v1/events`), told apart by `event`.
 /// A client that does not read fast enough is dropped: it asks for the state anew and follows again.
@@ -60,6 +62,36 @@ pub enum Event {
         friend_name: String,
         /// Until when (Unix ms).
         until_ms: u64,
+    },
+    /// A line came into a conversation, from either side.
+    Message {
+        /// The line.
+        message: ChatMessage,
+    },
+    /// How far messages have come, or what is unread, changed in a conversation.
+    Conversation {
+        /// As it is now.
+        conversation: Conversation,
+    },
+    /// A conversation was deleted.
+    ConversationRemoved {
+        /// With whom.
+        friend: FriendId,
+    },
+    /// A file was offered, from either side, or something about one changed. Progress comes twice a second at most.
+    File {
+        /// As it is now.
+        file: FileTransfer,
+    },
+    /// A transfer is no longer listed.
+    FileRemoved {
+        /// Which.
+        id: FileId,
+    },
+    /// Calls that were missed were seen, or the history was emptied.
+    HistorySeen {
+        /// Missed calls that were not seen yet.
+        missed: u32,
     },
     /// Own availability changed.
     Availability {

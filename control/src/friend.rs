@@ -98,6 +98,9 @@ pub struct Friend {
     /// For a requested friend: what stands in the way, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Hash of the friend's picture (`GET /v1/friends/{friend}/picture`), if there is one and it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
     /// When added (Unix ms).
     pub added_ms: u64,
 }

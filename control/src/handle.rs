@@ -95,8 +95,46 @@ pub trait Handle: Clone + Send + Sync + 'static {
     fn record_call(&self, id: &str, record: RecordCall) -> impl Future<Output = Result<Call>> + Send;
     /// Calls that are over, newest first, at most 1000. `GET /v1/history`
     fn history(&self) -> impl Future<Output = Result<Vec<HistoryEntry>>> + Send;
+    /// Marks all missed calls as seen. `POST /v1/history/seen`
+    fn history_seen(&self) -> impl Future<Output = Result<()>> + Send;
+    /// Forgets all calls that are over. `DELETE /v1/history`
+    fn clear_history(&self) -> impl Future<Output = Result<()>> + Send;
     /// Opens the media of a seat. `GET /v1/calls/{id}/media?seat=…` (WebSocket)
     fn media(&self, id: &str, seat: &SeatToken) -> impl Future<Output = Result<MediaChannel>> + Send;
+
+    /// All conversations, the one with the latest line first. `GET /v1/messages`
+    fn conversations(&self) -> impl Future<Output = Result<Vec<Conversation>>> + Send;
+    /// Lines of a conversation. `GET /v1/friends/{friend}/messages?before=…&limit=…`
+    fn messages(&self, friend: &str, page: PageRequest) -> impl Future<Output = Result<MessagePage>> + Send;
+    /// Sends a message; it is kept until it is delivered. `POST /v1/friends/{friend}/messages`
+    fn send_message(&self, friend: &str, send: SendMessage) -> impl Future<Output = Result<ChatMessage>> + Send;
+    /// Marks lines as read. `POST /v1/friends/{friend}/messages/read`
+    fn mark_read(&self, friend: &str, read: MarkRead) -> impl Future<Output = Result<Conversation>> + Send;
+    /// Deletes a conversation here, with what waits in it. `DELETE /v1/friends/{friend}/messages`
+    fn delete_conversation(&self, friend: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// Transfers, the latest offer first. `GET /v1/files`
+    fn files(&self) -> impl Future<Output = Result<Vec<FileTransfer>>> + Send;
+    /// One of them. `GET /v1/files/{file}` (a unique beginning of the id does, too)
+    fn file(&self, id: &str) -> impl Future<Output = Result<FileTransfer>> + Send;
+    /// Offers a file to a friend. `POST /v1/friends/{friend}/files`
+    fn offer_file(&self, friend: &str, offer: OfferFile) -> impl Future<Output = Result<FileTransfer>> + Send;
+    /// Accepts, declines, pauses, resumes, cancels. `POST /v1/files/{file}/{accept|decline|pause|resume|cancel}`
+    fn file_act(&self, id: &str, act: FileAct) -> impl Future<Output = Result<FileTransfer>> + Send;
+    /// Takes a transfer that is over off the list; the file stays. `DELETE /v1/files/{file}`
+    fn forget_file(&self, id: &str) -> impl Future<Output = Result<()>> + Send;
+
+    /// My picture. `GET /v1/identity/picture`
+    fn picture(&self) -> impl Future<Output = Result<Picture>> + Send;
+    /// Sets my picture, or takes it away. `PUT /v1/identity/picture`
+    fn set_picture(&self, picture: Picture) -> impl Future<Output = Result<Identity>> + Send;
+    /// A friend's picture. `GET /v1/friends/{friend}/picture`
+    fn friend_picture(&self, friend: &str) -> impl Future<Output = Result<Picture>> + Send;
+
+    /// What is set. `GET /v1/settings`
+    fn settings(&self) -> impl Future<Output = Result<Settings>> + Send;
+    /// Changes it. `PATCH /v1/settings`
+    fn update_settings(&self, update: SettingsUpdate) -> impl Future<Output = Result<Settings>> + Send;
 
     /// How relaying is. `GET /v1/relay`
     fn relay(&self) -> impl Future<Output = Result<RelayStatus>> + Send;

@@ -15,6 +15,9 @@ pub struct Identity {
     pub root: String,
     /// The name that friends are shown.
     pub name: String,
+    /// Hash of the picture that friends are shown (`GET /v1/identity/picture`), if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
     /// Index of this device's certificate.
     pub device_index: u32,
     /// When the contact token was made anew last (Unix ms); absent while it is the one derived from the phrase.

@@ -11,16 +11,20 @@ pub mod doctor;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod files;
 pub mod friend;
 pub mod handle;
 pub mod identity;
 pub mod limits;
 pub mod media;
+pub mod message;
 pub mod node;
 pub mod paths;
+pub mod picture;
 pub mod quality;
 pub mod recording;
 pub mod relay;
+pub mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod validate;
@@ -35,6 +39,7 @@ pub use doctor::{Check, Doctor, Preflight};
 pub use endpoint::{Endpoint, Token};
 pub use error::{Code, Error, Result};
 pub use event::Event;
+pub use files::{AcceptFile, FileAct, FileId, FileState, FileTransfer, OfferFile};
 pub use friend::{
     AddFriend, Availability, Friend, FriendId, FriendState, FriendUpdate, Link, LinkPath, Privacy, Request,
     RequestAnswer, SetAvailability,
@@ -42,10 +47,15 @@ pub use friend::{
 pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
 pub use media::{Feedback, MediaControl, MediaFrame, MediaKind, StreamInfo};
+pub use message::{
+    ChatMessage, Conversation, FileNote, MarkRead, MessageId, MessagePage, MessageState, PageRequest, SendMessage,
+};
 pub use node::{Health, Lookup, LookupRequest, PublicDht, PublicDhtState, Report, Status, Timings};
+pub use picture::Picture;
 pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
 pub use recording::{RecordCall, RecordState, Recording};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
+pub use settings::{Settings, SettingsUpdate};
 pub use validate::Validate;
 
 /// Version of this API, in every path (`/v1/…`) and in [`Status`].

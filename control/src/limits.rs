@@ -22,6 +22,16 @@ pub const MAX_SEAT: usize = 128;
 pub const MAX_NAME: usize = 64;
 /// Longest line of text for somebody else (request, decline) in characters.
 pub const MAX_TEXT: usize = 280;
+/// Longest message in bytes of UTF-8: some pages of text; it fits into one frame of a link.
+pub const MAX_MESSAGE: usize = 16 * 1024;
+/// Lines of a conversation in one answer, at most: with the longest messages, escaped, still far below [`MAX_ANSWER`].
+pub const MAX_PAGE: u32 = 100;
+/// Lines of a conversation in one answer where the client does not say how many.
+pub const PAGE: u32 = 50;
+/// Largest picture of a person in bytes: a JPEG of 256 × 256 in good quality has half of it.
+pub const MAX_PICTURE: usize = 32 * 1024;
+/// Longest path of a file in bytes (PATH_MAX of Linux).
+pub const MAX_PATH: usize = 4096;
 /// Longest passphrase in bytes.
 pub const MAX_PASSPHRASE: usize = 1024;
 /// Shortest passphrase of a backup in characters.

@@ -42,6 +42,12 @@ pub struct Status {
     pub requests: u32,
     /// Calls not ended.
     pub calls: u32,
+    /// Missed calls that were not seen yet.
+    #[serde(default)]
+    pub missed: u32,
+    /// Lines of conversations that were not read yet.
+    #[serde(default)]
+    pub unread: u32,
     /// Milestones of this start.
     pub timings: Timings,
     /// Something that the person should know (a repaired store, a newer device seen, …), one sentence each.

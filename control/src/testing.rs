@@ -5,6 +5,7 @@
 //! a network could do is done by the test: [`FakeNode::stranger_asks`], [`FakeNode::friend_calls`],
 //! [`FakeNode::friend_answers`], and the far end of a seat's media by [`FakeNode::far_end`].
 
+mod chat;
 mod handle;
 mod samples;
 
@@ -45,6 +46,10 @@ struct State {
     seats: HashMap<CallId, SeatToken>,
     far_ends: HashMap<CallId, MediaChannel>,
     history: Vec<HistoryEntry>,
+    chats: Vec<chat::Chat>,
+    files: Vec<FileTransfer>,
+    picture: Picture,
+    settings: Option<Settings>,
     followers: Vec<mpsc::Sender<Event>>,
     counter: u64,
     delay: Duration,
@@ -242,6 +247,7 @@ impl State {
             started_ms: call.started_ms,
             talked_ms: call.answered_ms.map_or(0, |answered| now - answered),
             video: call.video || call.remote_video,
+            unseen: call.direction == Direction::Incoming && call.answered_ms.is_none(),
             resumes: call.resumes,
             resumable_until_ms: (outcome == Outcome::Failed && call.answered_ms.is_some())
                 .then_some(now + RESUMABLE_MS),

@@ -3,7 +3,10 @@
 //! The server checks before it hands a request on, so that neither the node nor a friend's screen meets more.
 
 use crate::error::{Code, Error, Result};
-use crate::limits::{MAX_CALL_ID, MAX_FRIEND, MAX_NAME, MAX_PASSPHRASE, MAX_SEAT, MAX_TEXT, MIN_BACKUP_PASSPHRASE};
+use crate::limits::{
+    MAX_CALL_ID, MAX_FRIEND, MAX_MESSAGE, MAX_NAME, MAX_PAGE, MAX_PASSPHRASE, MAX_PATH, MAX_SEAT, MAX_TEXT,
+    MIN_BACKUP_PASSPHRASE,
+};
 use crate::*;
 
 /// A request that can be examined before it is carried out.
@@ -151,10 +154,73 @@ impl Validate for CallUpdate {
     }
 }
 
+impl Validate for SendMessage {
+    fn validate(&self) -> Result<()> {
+        bounded("a message", self.text.len(), MAX_MESSAGE, "bytes")?;
+        if self.text.trim().is_empty() {
+            return Err(Error::new(Code::Invalid, "the message is empty"));
+        }
+        Ok(())
+    }
+}
+
+impl Validate for MarkRead {
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Validate for PageRequest {
+    fn validate(&self) -> Result<()> {
+        match self.limit {
+            Some(limit) if !(1..=MAX_PAGE).contains(&limit) => {
+                Err(Error::new(Code::Invalid, format!("limit is 1 to {MAX_PAGE}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Validate for OfferFile {
+    fn validate(&self) -> Result<()> {
+        absolute("the file", &self.path)
+    }
+}
+
+impl Validate for AcceptFile {
+    fn validate(&self) -> Result<()> {
+        self.folder.as_deref().map_or(Ok(()), |folder| absolute("the folder", folder))
+    }
+}
+
+impl Validate for Picture {
+    fn validate(&self) -> Result<()> {
+        self.bytes().map(drop)
+    }
+}
+
+impl Validate for SettingsUpdate {
+    fn validate(&self) -> Result<()> {
+        match self.download_folder.as_deref() {
+            None | Some("") => Ok(()),
+            Some(folder) => absolute("the folder", folder),
+        }
+    }
+}
+
 impl Validate for LookupRequest {
     fn validate(&self) -> Result<()> {
         friend(&self.whom)
     }
+}
+
+/// The path of something on this machine: the node's current folder is not the client's.
+fn absolute(what: &str, path: &str) -> Result<()> {
+    bounded(what, path.len(), MAX_PATH, "bytes")?;
+    if path.contains('\0') || !std::path::Path::new(path).is_absolute() {
+        return Err(Error::new(Code::Invalid, format!("{what} needs an absolute path")));
+    }
+    Ok(())
 }
 
 /// Names are single lines; "." and ".." could not stand in a path.

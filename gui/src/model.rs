@@ -327,6 +327,8 @@ mod tests {
             friends_online: 0,
             requests: 0,
             calls: 0,
+            missed: 0,
+            unread: 0,
             timings: Timings::default(),
             notices: vec![],
         }
@@ -338,6 +340,7 @@ mod tests {
             uri: String::new(),
             root: sample_id("me"),
             name: "Me".into(),
+            picture: None,
             device_index: 0,
             token_rotated_ms: None,
         }

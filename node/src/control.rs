@@ -13,13 +13,16 @@ mod calls;
 mod connection;
 mod events;
 mod extract;
+mod files;
 mod friends;
 mod identity;
 mod listener;
 mod media;
+mod messages;
 mod node;
 pub mod openapi;
 mod routes;
+mod settings;
 mod stall;
 
 use std::path::Path;

@@ -15,19 +15,24 @@
 mod calls;
 mod clock;
 mod doctor;
+mod files;
 mod friends;
 mod handle;
 mod hide;
+mod history;
 mod keep;
 mod links;
+mod messages;
 mod network;
 mod paths;
+mod pictures;
 mod portmap;
 mod preflight;
 mod public;
 mod reach;
 mod recording;
 mod relay;
+mod settings;
 mod stun;
 mod view;
 
@@ -162,6 +167,8 @@ pub struct Service {
     calls: Calls,
     seats: Seats,
     history: Vec<HistoryRecord>,
+    history_seen_ms: u64,
+    settings: settings::SettingsRecord,
 
     notes: mpsc::Sender<Note>,
 }
@@ -200,6 +207,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         calls: Calls::new(settings),
         seats: Seats::default(),
         history: kept.history,
+        history_seen_ms: kept.history_seen_ms,
+        settings: kept.settings,
         whereabouts: kept.whereabouts.into_iter().collect(),
         friendships: BTreeMap::new(),
         lan: Vec::new(),
@@ -488,6 +497,8 @@ impl Service {
             friends_online: small(self.book.friends().filter(|friend| friend.online).count()),
             requests: small(self.book.requests().count()),
             calls: small(self.calls.iter().count()),
+            missed: self.missed_calls(),
+            unread: 0,
             timings: self.timings.clone(),
             notices,
         }

@@ -4,7 +4,9 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
-use super::samples::{PHRASE, sample_address, sample_friend, sample_id, sample_preflight, sample_relay};
+use super::samples::{
+    PHRASE, sample_address, sample_friend, sample_id, sample_preflight, sample_relay, sample_settings,
+};
 use super::{EVENT_QUEUE, FakeNode, State};
 use crate::*;
 
@@ -15,6 +17,7 @@ impl FakeNode {
             uri: format!("twocan:1{:04x}", state.rotations),
             root: sample_id("me"),
             name: state.name.clone(),
+            picture: (!state.picture.hash.is_empty()).then(|| state.picture.hash.clone()),
             device_index: 0,
             token_rotated_ms: (state.rotations > 0).then_some(1_700_000_000_000),
         }
@@ -42,6 +45,8 @@ impl Handle for FakeNode {
             friends_online: count(state.friends.iter().filter(|friend| friend.online).count()),
             requests: count(state.requests.len()),
             calls: count(state.calls.iter().filter(|call| call.state != CallState::Ended).count()),
+            missed: count(state.history.iter().filter(|entry| entry.unseen).count()),
+            unread: state.conversations().iter().map(|chat| chat.unread).sum(),
             timings: Timings::default(),
             notices: Vec::new(),
         })
@@ -349,6 +354,128 @@ impl Handle for FakeNode {
     async fn history(&self) -> Result<Vec<HistoryEntry>> {
         self.enter().await?;
         Ok(self.state().history.clone())
+    }
+
+    async fn history_seen(&self) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        state.history.iter_mut().for_each(|entry| entry.unseen = false);
+        state.emit(&Event::HistorySeen { missed: 0 });
+        Ok(())
+    }
+
+    async fn clear_history(&self) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        state.history.clear();
+        state.emit(&Event::HistorySeen { missed: 0 });
+        Ok(())
+    }
+
+    async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.enter().await?;
+        Ok(self.state().conversations())
+    }
+
+    async fn messages(&self, friend: &str, page: PageRequest) -> Result<MessagePage> {
+        self.enter().await?;
+        let state = self.state();
+        Ok(state.page(&state.find(friend)?.id, page))
+    }
+
+    async fn send_message(&self, friend: &str, send: SendMessage) -> Result<ChatMessage> {
+        self.enter().await?;
+        let mut state = self.state();
+        let friend = state.find(friend)?;
+        Ok(state.line(&friend, Direction::Outgoing, &send.text, None))
+    }
+
+    async fn mark_read(&self, friend: &str, read: MarkRead) -> Result<Conversation> {
+        self.enter().await?;
+        let mut state = self.state();
+        let id = state.find(friend)?.id;
+        Ok(state.read(&id, read.until))
+    }
+
+    async fn delete_conversation(&self, friend: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let id = state.find(friend)?.id;
+        state.delete_chat(&id);
+        Ok(())
+    }
+
+    async fn files(&self) -> Result<Vec<FileTransfer>> {
+        self.enter().await?;
+        Ok(self.state().files.clone())
+    }
+
+    async fn file(&self, id: &str) -> Result<FileTransfer> {
+        self.enter().await?;
+        self.state().file(id)
+    }
+
+    async fn offer_file(&self, friend: &str, offer: OfferFile) -> Result<FileTransfer> {
+        self.enter().await?;
+        let mut state = self.state();
+        let friend = state.find(friend)?;
+        let name = offer.path.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(state.transfer(&friend, Direction::Outgoing, &name, 1000, Some(offer.path)))
+    }
+
+    async fn file_act(&self, id: &str, act: FileAct) -> Result<FileTransfer> {
+        self.enter().await?;
+        self.state().act_on_file(id, &act)
+    }
+
+    async fn forget_file(&self, id: &str) -> Result<()> {
+        self.enter().await?;
+        let mut state = self.state();
+        let file = state.file(id)?;
+        if !file.state.is_over() {
+            return Err(Error::new(Code::Conflict, "the file is still on its way"));
+        }
+        state.files.retain(|kept| kept.id != file.id);
+        state.emit(&Event::FileRemoved { id: file.id });
+        Ok(())
+    }
+
+    async fn picture(&self) -> Result<Picture> {
+        self.enter().await?;
+        Ok(self.state().picture.clone())
+    }
+
+    async fn set_picture(&self, picture: Picture) -> Result<Identity> {
+        self.enter().await?;
+        let mut state = self.state();
+        let hash = if picture.image_hex.is_empty() { String::new() } else { sample_id(&picture.image_hex) };
+        state.picture = Picture { hash, ..picture };
+        Ok(Self::who(&state))
+    }
+
+    async fn friend_picture(&self, friend: &str) -> Result<Picture> {
+        self.enter().await?;
+        self.state().find(friend)?;
+        Ok(Picture::default())
+    }
+
+    async fn settings(&self) -> Result<Settings> {
+        self.enter().await?;
+        Ok(self.state().settings.clone().unwrap_or_else(sample_settings))
+    }
+
+    async fn update_settings(&self, update: SettingsUpdate) -> Result<Settings> {
+        self.enter().await?;
+        let mut state = self.state();
+        let old = state.settings.clone().unwrap_or_else(sample_settings);
+        let settings = Settings {
+            read_marks: update.read_marks.unwrap_or(old.read_marks),
+            download_folder: update.download_folder.unwrap_or(old.download_folder),
+            auto_accept_bytes: update.auto_accept_bytes.unwrap_or(old.auto_accept_bytes),
+            max_file_bytes: update.max_file_bytes.unwrap_or(old.max_file_bytes),
+        };
+        state.settings = Some(settings.clone());
+        Ok(settings)
     }
 
     async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {

@@ -45,6 +45,7 @@ pub fn sample_friend(name: &str) -> Friend {
         verified: false,
         hide_address: false,
         trouble: None,
+        picture: None,
         added_ms: 1_700_000_000_000,
     }
 }
@@ -132,5 +133,15 @@ pub fn sample_preflight(friend: &Friend) -> Preflight {
         rate: None,
         mos: Some(4.4),
         grade: Some(doctor::Grade::Excellent),
+    }
+}
+
+/// Settings as a node has them at first.
+pub(super) fn sample_settings() -> Settings {
+    Settings {
+        read_marks: true,
+        download_folder: "/tmp/downloads".to_owned(),
+        auto_accept_bytes: 0,
+        max_file_bytes: 4 << 30,
     }
 }

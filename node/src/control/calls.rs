@@ -175,3 +175,27 @@ pub(super) async fn record_call<H: Handle>(
 pub(super) async fn history<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Json<Vec<HistoryEntry>>> {
     Ok(Json(shared.handle.history().await?))
 }
+
+/// Forgets all calls that are over.
+#[utoipa::path(
+    delete,
+    path = "/v1/history",
+    tag = "calls",
+    responses((status = 204, description = "Done."))
+)]
+pub(super) async fn clear_history<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Done> {
+    shared.handle.clear_history().await?;
+    Ok(Done)
+}
+
+/// Marks all missed calls as seen.
+#[utoipa::path(
+    post,
+    path = "/v1/history/seen",
+    tag = "calls",
+    responses((status = 204, description = "Done."))
+)]
+pub(super) async fn history_seen<H: Handle>(State(shared): State<Shared<H>>) -> Answer<Done> {
+    shared.handle.history_seen().await?;
+    Ok(Done)
+}

@@ -7,7 +7,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{calls, events, friends, identity, media, node, routes};
+use super::{calls, events, files, friends, identity, media, messages, node, routes, settings};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -57,6 +57,27 @@ use super::{calls, events, friends, identity, media, node, routes};
         calls::hangup,
         calls::record_call,
         calls::history,
+        calls::clear_history,
+        calls::history_seen,
+        messages::conversations,
+        messages::messages,
+        messages::send_message,
+        messages::mark_read,
+        messages::delete_conversation,
+        files::files,
+        files::file,
+        files::forget_file,
+        files::offer_file,
+        files::accept,
+        files::decline,
+        files::pause,
+        files::resume,
+        files::cancel,
+        settings::settings,
+        settings::update_settings,
+        settings::picture,
+        settings::set_picture,
+        settings::friend_picture,
         media::media,
         events::events,
     ),
@@ -66,6 +87,8 @@ use super::{calls, events, friends, identity, media, node, routes};
         (name = "identity", description = "Who this node speaks for"),
         (name = "friends", description = "Friends, requests, blocks"),
         (name = "calls", description = "Calls, seats and media"),
+        (name = "messages", description = "Conversations with friends"),
+        (name = "files", description = "Files between friends"),
         (name = "events", description = "What happens, as it happens")
     ),
     modifiers(&Whole)

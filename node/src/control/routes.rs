@@ -16,7 +16,7 @@ use twocan_control::{API_VERSION, Code, Endpoint, Handle, VERSION_HEADER};
 use utoipa::ToSchema;
 
 use super::extract::{Failure, Json};
-use super::{Limits, calls, events, friends, identity, media, node};
+use super::{Limits, calls, events, files, friends, identity, media, messages, node, settings};
 
 /// What all handlers share.
 #[derive(Clone, Debug)]
@@ -69,7 +69,25 @@ pub(super) fn router<H: Handle>(shared: Shared<H>) -> Router {
         .route("/v1/calls/{call}/hangup", post(calls::hangup::<H>))
         .route("/v1/calls/{call}/recording", post(calls::record_call::<H>))
         .route("/v1/calls/{call}/media", get(media::media::<H>))
-        .route("/v1/history", get(calls::history::<H>))
+        .route("/v1/history", get(calls::history::<H>).delete(calls::clear_history::<H>))
+        .route("/v1/history/seen", post(calls::history_seen::<H>))
+        .route("/v1/messages", get(messages::conversations::<H>))
+        .route(
+            "/v1/friends/{friend}/messages",
+            get(messages::messages::<H>).post(messages::send_message::<H>).delete(messages::delete_conversation::<H>),
+        )
+        .route("/v1/friends/{friend}/messages/read", post(messages::mark_read::<H>))
+        .route("/v1/friends/{friend}/files", post(files::offer_file::<H>))
+        .route("/v1/friends/{friend}/picture", get(settings::friend_picture::<H>))
+        .route("/v1/files", get(files::files::<H>))
+        .route("/v1/files/{file}", get(files::file::<H>).delete(files::forget_file::<H>))
+        .route("/v1/files/{file}/accept", post(files::accept::<H>))
+        .route("/v1/files/{file}/decline", post(files::decline::<H>))
+        .route("/v1/files/{file}/pause", post(files::pause::<H>))
+        .route("/v1/files/{file}/resume", post(files::resume::<H>))
+        .route("/v1/files/{file}/cancel", post(files::cancel::<H>))
+        .route("/v1/identity/picture", get(settings::picture::<H>).put(settings::set_picture::<H>))
+        .route("/v1/settings", get(settings::settings::<H>).patch(settings::update_settings::<H>))
         .route("/v1/events", get(events::events::<H>))
         .route_layer(middleware::from_fn_with_state(shared.limits.quick, deadline));
     let slow = Router::new()

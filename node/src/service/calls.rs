@@ -458,7 +458,9 @@ impl Service {
     }
 
     fn history_view(&self, entry: &HistoryRecord) -> api::HistoryEntry {
-        view::history(entry, self.book.name_of(&entry.friend), self.calls.resumable(&entry.id, unix_ms()))
+        let until = self.calls.resumable(&entry.id, unix_ms());
+        let view = view::history(entry, self.book.name_of(&entry.friend), until);
+        api::HistoryEntry { unseen: self.is_unseen(entry), ..view }
     }
 
     /// Opens the media of a seat.

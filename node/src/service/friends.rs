@@ -189,6 +189,7 @@ impl Service {
             uri: uri.to_string(),
             root: address.root.to_string(),
             name,
+            picture: None,
             device_index: self.keys.certificate.index,
             token_rotated_ms: self.token.rotated_ms,
         }

@@ -9,10 +9,12 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twocan_control::doctor::{Preflight, Reachability};
 use twocan_control::{
-    AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, Code, Decline, Doctor, Error, Event,
-    Friend, FriendId, FriendUpdate, Health, HistoryEntry, Identity, Lookup, LookupRequest, MediaChannel, Passphrase,
-    Phrase, PlaceCall, Privacy, Profile, RecordCall, RelayStatus, Report, Request as ContactRequest, RequestAnswer,
-    Result, SeatToken, SeatedCall, SetAvailability, SetRelay, Status, TakeSeat, Timings,
+    AddFriend, AnswerCall, Availability, Backup, BackupRequest, Call, CallUpdate, ChatMessage, Code, Conversation,
+    Decline, Doctor, Error, Event, FileAct, FileTransfer, Friend, FriendId, FriendUpdate, Health, HistoryEntry,
+    Identity, Lookup, LookupRequest, MarkRead, MediaChannel, MessagePage, OfferFile, PageRequest, Passphrase, Phrase,
+    Picture, PlaceCall, Privacy, Profile, RecordCall, RelayStatus, Report, Request as ContactRequest, RequestAnswer,
+    Result, SeatToken, SeatedCall, SendMessage, SetAvailability, SetRelay, Settings, SettingsUpdate, Status, TakeSeat,
+    Timings,
 };
 use twocan_protocol::friend::Input;
 
@@ -123,6 +125,8 @@ impl Handle {
             friends_online: 0,
             requests: 0,
             calls: 0,
+            missed: 0,
+            unread: 0,
             timings: Timings::default(),
             notices: Vec::new(),
         }
@@ -333,6 +337,83 @@ impl twocan_control::Handle for Handle {
 
     async fn history(&self) -> Result<Vec<HistoryEntry>> {
         self.run(|service| Ok(service.history_views())).await
+    }
+
+    async fn history_seen(&self) -> Result<()> {
+        self.run(Service::see_history).await
+    }
+
+    async fn clear_history(&self) -> Result<()> {
+        self.run(Service::clear_history).await
+    }
+
+    async fn conversations(&self) -> Result<Vec<Conversation>> {
+        self.run(|service| Ok(service.conversations())).await
+    }
+
+    async fn messages(&self, friend: &str, page: PageRequest) -> Result<MessagePage> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.messages(&whom, page)).await
+    }
+
+    async fn send_message(&self, friend: &str, send: SendMessage) -> Result<ChatMessage> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.send_message(&whom, &send)).await
+    }
+
+    async fn mark_read(&self, friend: &str, read: MarkRead) -> Result<Conversation> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.mark_read(&whom, read)).await
+    }
+
+    async fn delete_conversation(&self, friend: &str) -> Result<()> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.delete_conversation(&whom)).await
+    }
+
+    async fn files(&self) -> Result<Vec<FileTransfer>> {
+        self.run(|service| Ok(service.files())).await
+    }
+
+    async fn file(&self, id: &str) -> Result<FileTransfer> {
+        let id = id.to_owned();
+        self.run(move |service| service.file(&id)).await
+    }
+
+    async fn offer_file(&self, friend: &str, offer: OfferFile) -> Result<FileTransfer> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.offer_file(&whom, &offer)).await
+    }
+
+    async fn file_act(&self, id: &str, act: FileAct) -> Result<FileTransfer> {
+        let id = id.to_owned();
+        self.run(move |service| service.file_act(&id, &act)).await
+    }
+
+    async fn forget_file(&self, id: &str) -> Result<()> {
+        let id = id.to_owned();
+        self.run(move |service| service.forget_file(&id)).await
+    }
+
+    async fn picture(&self) -> Result<Picture> {
+        self.run(|service| Ok(service.own_picture())).await
+    }
+
+    async fn set_picture(&self, picture: Picture) -> Result<Identity> {
+        self.run(move |service| service.set_picture(&picture)).await
+    }
+
+    async fn friend_picture(&self, friend: &str) -> Result<Picture> {
+        let whom = friend.to_owned();
+        self.run(move |service| service.friend_picture(&whom)).await
+    }
+
+    async fn settings(&self) -> Result<Settings> {
+        self.run(|service| Ok(service.settings())).await
+    }
+
+    async fn update_settings(&self, update: SettingsUpdate) -> Result<Settings> {
+        self.run(move |service| service.update_settings(&update)).await
     }
 
     async fn media(&self, id: &str, seat: &SeatToken) -> Result<MediaChannel> {

@@ -11,6 +11,7 @@ use twocan_protocol::rendezvous::PresenceKey;
 use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
 
 use super::relay::RelayRecord;
+use super::settings::SettingsRecord;
 use crate::store::{Change, Collection, Error, Keeper, Store, Tree, Vault};
 
 /// Version of all records below.
@@ -88,6 +89,8 @@ pub(super) struct Kept {
     pub(super) requests: Vec<RequestRecord>,
     pub(super) calls: Vec<CallRecord>,
     pub(super) history: Vec<HistoryRecord>,
+    pub(super) history_seen_ms: u64,
+    pub(super) settings: SettingsRecord,
     pub(super) whereabouts: Vec<(RootPublic, Whereabouts)>,
     pub(super) presence: Option<PresenceKey>,
     pub(super) token: Option<TokenRecord>,
@@ -107,6 +110,7 @@ pub struct Records {
     ports: Collection<Ports>,
     dht: Collection<Vec<String>>,
     relay: Collection<RelayRecord>,
+    settings: Collection<SettingsRecord>,
     vault: Arc<Vault>,
     keeper: Keeper,
 }
@@ -135,6 +139,7 @@ impl Records {
             ports: of(&store, Tree::Settings),
             dht: of(&store, Tree::Peers),
             relay: of(&store, Tree::Settings),
+            settings: of(&store, Tree::Settings),
             keeper: Keeper::start(store)?,
             vault,
         })
@@ -194,6 +199,8 @@ impl Records {
             requests: self.requests.all().records.into_iter().map(|(_, record)| record).collect(),
             calls: self.calls.all().records.into_iter().map(|(_, record)| record).collect(),
             history: self.history.all().records.into_iter().map(|(_, record)| record).collect(),
+            history_seen_ms: self.numbers.get(b"history seen").ok().flatten().unwrap_or(0),
+            settings: self.settings.get(b"settings").ok().flatten().unwrap_or_default(),
             whereabouts: whereabouts.collect(),
             presence: self.presence.get(b"presence").ok().flatten(),
             token: self.token.get(b"token").ok().flatten(),
@@ -258,6 +265,19 @@ impl Records {
 
     pub(super) fn history(&self, record: &HistoryRecord) {
         self.later(self.history.change(&record.id.0, record));
+    }
+
+    pub(super) fn forget_history(&self, entries: &[HistoryRecord]) {
+        let changes = entries.iter().map(|entry| self.history.removal(&entry.id.0)).collect();
+        drop(tokio::spawn(log_failure(self.keeper.apply(changes))));
+    }
+
+    pub(super) fn set_history_seen(&self, unix_ms: u64) {
+        self.later(self.numbers.change(b"history seen", &unix_ms));
+    }
+
+    pub(super) fn settings(&self, record: &SettingsRecord) -> Option<Change> {
+        kept(self.settings.change(b"settings", record))
     }
 
     pub(super) fn whereabouts(&self, root: &RootPublic, record: &Whereabouts) {

@@ -57,6 +57,7 @@ pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView
         verified: record.verified,
         hide_address: hidden,
         trouble: view.trouble.clone(),
+        picture: None,
         added_ms: record.added_ms,
     }
 }
@@ -139,6 +140,7 @@ pub(super) fn history(
         started_ms: record.started_ms,
         talked_ms: record.talked_ms,
         video: record.video,
+        unseen: false,
         resumes: record.resumes.map(|id| id.to_string()),
         resumable_until_ms,
     }
