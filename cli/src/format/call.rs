@@ -174,6 +174,7 @@ mod tests {
             started_ms: 0,
             talked_ms: 61_000,
             video: false,
+            unseen: false,
             resumes: None,
             resumable_until_ms: None,
         }

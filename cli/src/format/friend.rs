@@ -160,6 +160,7 @@ mod tests {
             verified: false,
             hide_address: false,
             trouble: None,
+            picture: None,
             added_ms: 0,
         }
     }

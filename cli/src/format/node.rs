@@ -108,6 +108,8 @@ mod tests {
             friends_online: 1,
             requests: 0,
             calls: 0,
+            missed: 0,
+            unread: 0,
             timings: Timings::default(),
             notices: vec!["the store was repaired".into()],
         }
