@@ -11,6 +11,7 @@
 //! without both.
 
 pub mod app;
+pub mod design;
 pub mod model;
 pub mod screens;
 pub mod seat;

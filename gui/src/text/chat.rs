@@ -1,0 +1,3 @@
+//! Words of conversations and files.
+
+crate::words! {}

@@ -1,0 +1,3 @@
+//! Words of the first start.
+
+crate::words! {}

@@ -1,0 +1,3 @@
+//! Words for what goes wrong, and what to do.
+
+crate::words! {}
