@@ -53,7 +53,7 @@ async fn sound_and_pictures_flow_both_ways() {
 async fn the_path_is_up_while_it_rings_and_no_media_passes_before_the_answer() {
     let mut pair = Pair::connected().await;
     // The caller's node cheats: it sends before the callee has answered.
-    pair.a.command(PeerCommand::Flow(OPEN));
+    pair.a.flow(OPEN).await;
     for n in 0..5 {
         pair.a.send_audio(n).await;
         // The callee's client is honest, but its node holds everything back.
@@ -130,13 +130,13 @@ async fn a_node_that_lost_its_connection_builds_a_new_one_into_the_running_call(
     pair.open(OPEN).await;
     pair.audio_passes(0).await;
     pair.renew_b().await;
-    pair.b.command(PeerCommand::Flow(OPEN));
+    pair.b.flow(OPEN).await;
     pair.b.command(PeerCommand::Offer { generation: 2, kind: OfferKind::Rebuild });
     pair.connect().await;
     pair.audio_passes(1).await;
     // The other way: the one that has lost nothing tries a restart, and is told that this will not do.
     pair.renew_b().await;
-    pair.b.command(PeerCommand::Flow(OPEN));
+    pair.b.flow(OPEN).await;
     pair.a.command(PeerCommand::Offer { generation: 3, kind: OfferKind::Restart });
     pair.a.event(|event| matches!(event, PeerEvent::NeedsRebuild)).await;
     pair.a.command(PeerCommand::Offer { generation: 4, kind: OfferKind::Rebuild });

@@ -141,7 +141,15 @@ impl Side {
     pub(super) async fn flow(&mut self, flow: Flow) {
         let Flow { audio, video, screen, .. } = flow;
         self.command(PeerCommand::Flow(flow));
-        self.control(|control| *control == MediaControl::Flow { audio, video, screen }).await;
+        let told = MediaMessage::Control(MediaControl::Flow { audio, video, screen });
+        let end = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            let message = self.message(end).await;
+            if message == told {
+                return;
+            }
+            self.held.push_back(message);
+        }
     }
 
     pub(super) fn take_seat(&mut self) {
