@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use eframe::egui::{self, ColorImage, TextureHandle, TextureOptions};
-use twocan_media::video::{Picture, Tap};
+use eframe::egui;
 
-use crate::model::{Model, Update};
-use crate::screens::{self, State};
-use crate::seat::{Devices, Live};
+use crate::model::call::Party;
+use crate::model::{self, Model, Update};
+use crate::pace::Pace;
+use crate::screens::{self, State, View};
+use crate::seat::textures::Drawn;
+use crate::seat::{Devices, Film, Live, Place, Textures};
 use crate::theme;
 use crate::worker::{Command, Options, Wake, Worker};
 
@@ -24,7 +26,7 @@ pub fn run() -> anyhow::Result<()> {
     let home = home.ok_or_else(|| anyhow::anyhow!("there is no home folder: set $HOME or $TWOCAN_HOME"))?;
     // For machines without microphone and camera, and for those who want to see how it looks.
     let synthetic = std::env::var_os("TWOCAN_GUI_SYNTHETIC").is_some_and(|value| !value.is_empty());
-    let options = Options { home, devices: Devices { synthetic } };
+    let options = Options { home, devices: Devices { synthetic, ..Devices::default() } };
     open(|wake| Worker::start(options, wake))
 }
 
@@ -38,24 +40,50 @@ pub fn open(worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> a
         .with_app_id("twocan-gui")
         .with_inner_size([980.0, 660.0])
         .with_min_inner_size([640.0, 420.0]);
-    let native = eframe::NativeOptions { viewport, ..Default::default() };
+    let native = native(viewport);
     let make: eframe::AppCreator = Box::new(move |creation| {
         theme::install(&creation.egui_ctx);
-        let context = creation.egui_ctx.clone();
-        let worker = worker(Arc::new(move || context.request_repaint()))?;
-        Ok(Box::new(App { worker, shell: Shell::default() }))
+        let (context, pace) = (creation.egui_ctx.clone(), paced(creation));
+        let waking = pace.clone();
+        let worker = worker(Arc::new(move || waking.request(&context)))?;
+        Ok(Box::new(App { worker, pace, shell: Shell::default() }))
     });
     eframe::run_native("twocan", native, make).map_err(|error| anyhow::anyhow!("the window cannot be opened: {error}"))
 }
 
+/// How a window of this program is made.
+pub(crate) fn native(viewport: egui::ViewportBuilder) -> eframe::NativeOptions {
+    // Dithering costs a third of each frame where the processor draws, and this window has no gradients.
+    eframe::NativeOptions { viewport, dithering: false, ..Default::default() }
+}
+
+/// The pace that suits what draws the window.
+pub(crate) fn paced(creation: &eframe::CreationContext) -> Pace {
+    let pace = Pace::default();
+    if let Some(gl) = &creation.gl {
+        pace.choose(&renderer(gl));
+    }
+    pace
+}
+
+/// The name of what draws.
+#[expect(unsafe_code, reason = "every call of OpenGL is unsafe in its bindings")]
+pub(crate) fn renderer(gl: &eframe::glow::Context) -> String {
+    use eframe::glow::HasContext as _;
+    // SAFETY: the context is current while the program is created, and RENDERER is a name every OpenGL has.
+    unsafe { gl.get_parameter_string(eframe::glow::RENDERER) }
+}
+
 struct App {
     worker: Worker,
+    pace: Pace,
     shell: Shell,
 }
 
 impl eframe::App for App {
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         let now_ms = unix_ms();
+        self.pace.drawn();
         while let Some(update) = self.worker.try_next() {
             self.shell.model.apply(update, now_ms);
         }
@@ -76,6 +104,15 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Somebody in the call beyond its two ends.
+#[derive(Debug)]
+pub struct Guest {
+    /// Who.
+    pub party: Party,
+    /// The pictures.
+    pub film: Film,
+}
+
 /// Everything between the updates and the commands.
 #[derive(Default)]
 pub struct Shell {
@@ -83,8 +120,9 @@ pub struct Shell {
     pub model: Model,
     /// What the person is typing and looking at.
     pub state: State,
-    remote: Film,
-    own: Film,
+    /// More people in the call that is shown.
+    pub guests: Vec<Guest>,
+    textures: Textures,
 }
 
 impl std::fmt::Debug for Shell {
@@ -97,35 +135,25 @@ impl Shell {
     /// Draws everything; what the person wants done is returned.
     pub fn show(&mut self, ui: &mut egui::Ui, now_ms: u64, live: &Live) -> Vec<Command> {
         let media = live.get();
-        let remote = media.as_ref().and_then(|media| self.remote.texture(ui.ctx(), "remote", &media.remote));
-        let preview = media.as_ref().and_then(|media| media.preview());
-        let own = preview.and_then(|tap| self.own.texture(ui.ctx(), "own", &tap));
-        let view = screens::View { now_ms, media: media.as_deref(), remote, own };
+        let mut parties = self.model.current_call().map(model::call::parties).unwrap_or_default();
+        parties.truncate(usize::from(media.is_some() || self.guests.is_empty()));
+        let first = parties.first().map_or(0, |party| party.participant);
+        let here = media.iter().flat_map(|media| {
+            [(Place::Camera(first), &media.camera), (Place::Screen(first), &media.screen), (Place::Own, &media.own)]
+        });
+        let guests = self.guests.iter().map(|guest| (Place::Camera(guest.party.participant), &guest.film));
+        let films: Vec<(Place, &Film)> = here.chain(guests).collect();
+        self.textures.refresh(ui.ctx(), films.iter().copied());
+        parties.extend(self.guests.iter().map(|guest| guest.party.clone()));
+        let view = View { now_ms, media: media.as_deref(), textures: &self.textures, parties: &parties, films: &films };
         let mut commands = Vec::new();
         screens::show(ui, &mut self.model, &mut self.state, &view, &mut commands);
         commands
     }
-}
 
-/// The latest picture of a tap as a texture, uploaded once each.
-#[derive(Default)]
-struct Film {
-    shown: Option<Arc<Picture>>,
-    texture: Option<TextureHandle>,
-}
-
-impl Film {
-    fn texture(&mut self, context: &egui::Context, name: &str, tap: &Tap) -> Option<TextureHandle> {
-        let latest = tap.latest()?;
-        if !self.shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, &latest)) {
-            let size = [latest.width() as usize, latest.height() as usize];
-            let image = ColorImage::from_rgba_unmultiplied(size, &latest.to_rgba());
-            match &mut self.texture {
-                Some(texture) => texture.set(image, TextureOptions::LINEAR),
-                None => self.texture = Some(context.load_texture(name, image, TextureOptions::LINEAR)),
-            }
-            self.shown = Some(latest);
-        }
-        self.texture.clone()
+    /// What the latest frame drew anew of the call's pictures.
+    #[must_use]
+    pub fn drawn(&self) -> &[Drawn] {
+        self.textures.drawn()
     }
 }

@@ -11,8 +11,10 @@
 //! without both.
 
 pub mod app;
+pub mod bench;
 pub mod design;
 pub mod model;
+pub mod pace;
 pub mod screens;
 pub mod seat;
 pub mod text;

@@ -1,13 +1,19 @@
 //! What the window shows, as plain data: updates in, views out. Knows no window, no socket, no clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 
 use twocan_control::{
     Availability, Call, CallId, CallState, Code, Direction, Error, Event, Friend, FriendId, FriendState, Identity,
-    Request, Status,
+    Quality, Request, Status,
 };
 
 use crate::text;
+
+pub mod call;
+pub mod ring;
+
+use call::Stage;
 
 /// Most messages that are kept to be shown; the oldest go first.
 const MAX_TOASTS: usize = 4;
@@ -76,6 +82,15 @@ pub enum Update {
     },
     /// This window has the seat of that call now; `None` when it has none any more.
     Seat(Option<CallId>),
+    /// Numbers of the call that is here, about once a second.
+    Quality {
+        /// Which call.
+        call: CallId,
+        /// As they are now.
+        quality: Quality,
+    },
+    /// A recording is complete.
+    Recorded(PathBuf),
 }
 
 /// A message that goes away by itself.
@@ -120,6 +135,10 @@ pub struct Model {
     pub devices: BTreeMap<&'static str, String>,
     /// The call whose sound and picture are here.
     pub seat: Option<CallId>,
+    /// The call that is here, beyond what the node keeps of it.
+    pub stage: Stage,
+    /// What the person did about calls that ring.
+    pub rings: ring::Rings,
     toasts: VecDeque<Toast>,
     /// The friend whose page is shown.
     pub selected: Option<FriendId>,
@@ -150,7 +169,15 @@ impl Model {
             Update::Seat(seat) => {
                 self.seat = seat;
                 self.devices.clear();
+                self.stage = Stage::default();
             }
+            Update::Quality { call, quality } => {
+                self.stage.numbers(&quality, now_ms);
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.quality = Some(quality);
+                }
+            }
+            Update::Recorded(path) => self.toast(format!("The recording is {}", path.display()), false, now_ms),
         }
         self.tidy(now_ms);
     }
@@ -165,6 +192,7 @@ impl Model {
             }
             keep
         });
+        self.rings.tidy(&self.calls);
         !self.toasts.is_empty() || !self.ended.is_empty()
     }
 
@@ -211,7 +239,10 @@ impl Model {
                 return;
             }
         }
-        self.calls.insert(call.id.clone(), call);
+        let old = self.calls.remove(&call.id).and_then(|old| old.quality);
+        // Events tell what changed; the numbers come by themselves.
+        let quality = call.quality.or(old);
+        self.calls.insert(call.id.clone(), Call { quality, ..call });
     }
 
     fn toast(&mut self, text: String, bad: bool, now_ms: u64) {
@@ -283,6 +314,17 @@ impl Model {
         let mut calls: Vec<&Call> = self.calls.values().filter(incoming).collect();
         calls.sort_by_key(|call| call.started_ms);
         calls
+    }
+
+    /// All calls that are not over, and those that just ended.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.values()
+    }
+
+    /// A call by its id.
+    #[must_use]
+    pub fn call(&self, id: &str) -> Option<&Call> {
+        self.calls.get(id)
     }
 
     /// The call to show large: the one with its sound here, else the one that was begun last and does not ring here.

@@ -8,11 +8,12 @@ mod side;
 mod trouble;
 
 use eframe::egui::{
-    self, Align2, Area, CentralPanel, Color32, CornerRadius, Frame, Id, Margin, Order, Panel, TextureHandle, Ui, Vec2,
+    self, Align2, Area, CentralPanel, Color32, CornerRadius, Frame, Id, Margin, Order, Panel, Ui, Vec2,
 };
 
+use crate::model::call::Party;
 use crate::model::{Model, Node};
-use crate::seat::Media;
+use crate::seat::{Film, Media, Place, Textures};
 use crate::theme::Palette;
 use crate::worker::Command;
 
@@ -34,16 +35,17 @@ pub struct State {
 }
 
 /// What is given to look at.
-#[derive(Default)]
 pub struct View<'a> {
     /// Unix time.
     pub now_ms: u64,
     /// The media of the call.
     pub media: Option<&'a Media>,
-    /// The friend's picture.
-    pub remote: Option<TextureHandle>,
-    /// My own.
-    pub own: Option<TextureHandle>,
+    /// The others in the call.
+    pub parties: &'a [Party],
+    /// The pictures of the call.
+    pub textures: &'a Textures,
+    /// Where they come from.
+    pub films: &'a [(Place, &'a Film)],
 }
 
 impl std::fmt::Debug for View<'_> {

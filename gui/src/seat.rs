@@ -1,74 +1,121 @@
-//! The sound and picture of one call: carries frames between a media session and the node's media channel, and takes
-//! the seat again with its token when node or socket go away for a while.
+//! The sound and picture of one call: a media session, the films of its pictures, and what a person changes in it.
+//!
+//! [`keep`] carries frames between the session and the node; [`record`] writes the call down while everybody agrees.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod carry;
+pub mod film;
+pub mod record;
+pub mod textures;
+mod wire;
 
-use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::mpsc;
-use twocan_control::{
-    CallId, CallState, Code, Error, Handle, Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage,
-    SeatToken, Shown, TakeSeat,
-};
+use twocan_control::{Call, Error, RecordCall};
+use twocan_media::audio::process::ProcessingSettings;
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
-use twocan_media::session::{Guidance, Incoming, Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig};
-use twocan_media::video::{Settings, Tap, VideoSink, VideoSource};
-use twocan_media::{EncodedFrame, Kind};
+use twocan_media::session::{Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig, SessionError, Share};
+use twocan_media::video::{Settings, VideoSink, VideoSource};
 
 use crate::model::Update;
+use crate::worker::Wake;
 
-/// How often the node is told how pictures are shown.
-const REPORT: Duration = Duration::from_secs(1);
+pub use carry::keep;
+pub use film::{Film, Shot};
+use record::Recorder;
+pub use textures::{Place, Textures};
+
 /// What the session gives out waits here until it is carried: about a second of sound and picture. Then frames are
 /// dropped, and the picture goes on with the next key frame.
 const QUEUE: usize = 96;
-/// How often a node that went away is looked for, and how long: the call itself waits 30 s.
-const RETRY: Duration = Duration::from_millis(250);
-const GIVE_UP: Duration = Duration::from_secs(35);
+/// Seed of the synthetic voice and picture.
+const SEED: u64 = 1;
 
 /// Which devices are used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Devices {
-    /// A synthetic voice and picture instead of microphone and camera, to try calls on a machine without them.
+    /// A synthetic voice and no speaker instead of the machine's, to try calls on a machine without them.
     pub synthetic: bool,
+    /// What stands for the camera; none: the first that works, or a synthetic picture if all is synthetic.
+    pub camera: Option<VideoSource>,
+    /// The microphone's id; none: the system's default.
+    pub microphone: Option<String>,
+    /// The speaker's id; none: the system's default.
+    pub speaker: Option<String>,
+    /// What is done to my voice.
+    pub processing: ProcessingSettings,
+    /// How loud the friend is played, 1 is as it comes.
+    pub volume: Option<f32>,
 }
 
 impl Devices {
     /// What stands for the camera.
     #[must_use]
-    pub fn camera(self) -> VideoSource {
-        if self.synthetic { VideoSource::Moving { seed: 1 } } else { VideoSource::Camera(None) }
-    }
-
-    fn session(self, remote: &Tap) -> SessionConfig {
-        let (audio_in, audio_out) = if self.synthetic {
-            (AudioSource::Speech { seed: 1 }, AudioSink::Null)
-        } else {
-            (AudioSource::Device(None), AudioSink::Device(None))
-        };
-        SessionConfig {
-            audio_in,
-            audio_out,
-            muted: false,
-            audio: AudioSettings::default(),
-            video_in: None,
-            video_out: VideoSink::Tap(remote.clone()),
-            video: Settings::default(),
-            screen: ScreenOptions::default(),
+    pub fn camera(&self) -> VideoSource {
+        match &self.camera {
+            Some(source) => source.clone(),
+            None if self.synthetic => VideoSource::Moving { seed: SEED },
+            None => VideoSource::Camera(None),
         }
     }
+
+    /// What stands for the microphone.
+    #[must_use]
+    pub fn microphone(&self) -> AudioSource {
+        if self.synthetic { AudioSource::Speech { seed: SEED } } else { AudioSource::Device(self.microphone.clone()) }
+    }
+
+    fn session(&self, camera: &Film, screen: &Film) -> SessionConfig {
+        let audio_out = if self.synthetic { AudioSink::Null } else { AudioSink::Device(self.speaker.clone()) };
+        SessionConfig {
+            audio_in: self.microphone(),
+            audio_out,
+            muted: false,
+            audio: AudioSettings { processing: self.processing, ..AudioSettings::default() },
+            video_in: None,
+            video_out: VideoSink::Tap(camera.tap()),
+            video: Settings::default(),
+            screen: ScreenOptions { sink: VideoSink::Tap(screen.tap()), ..ScreenOptions::default() },
+        }
+    }
+}
+
+/// What a person changes in a call, beyond what every client can do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Shares this screen or window, or none any more.
+    Share(Option<Share>),
+    /// Speaks into this microphone (its id, or the default).
+    Microphone(Option<String>),
+    /// Listens on this speaker (its id, or the default).
+    Speaker(Option<String>),
+    /// Shows this camera from now on.
+    Camera(VideoSource),
+    /// How loud the friend is, 0 to 4; 1 is as it comes.
+    Volume(f32),
+    /// What is done to my voice.
+    Processing(ProcessingSettings),
+    /// The key to talk is held, or let go.
+    Talk(bool),
+    /// Asks to record, agrees, refuses, ends.
+    Record(RecordCall),
 }
 
 /// The running media of a call.
 pub struct Media {
     session: Session,
-    /// The friend's pictures.
-    pub remote: Tap,
+    /// The friend's camera.
+    pub camera: Film,
+    /// The friend's shared screen.
+    pub screen: Film,
+    /// My own camera.
+    pub own: Film,
+    recorder: Mutex<Recorder>,
 }
 
 impl std::fmt::Debug for Media {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Media").field("remote", &self.remote).finish_non_exhaustive()
+        f.debug_struct("Media").field("camera", &self.camera).finish_non_exhaustive()
     }
 }
 
@@ -79,17 +126,20 @@ impl Media {
     /// # Errors
     /// What the session says: nothing to listen to or to speak into.
     pub fn open(
-        devices: Devices,
+        devices: &Devices,
         video: bool,
-        wake: Arc<dyn Fn() + Send + Sync>,
+        wake: &Wake,
     ) -> Result<(Self, mpsc::Receiver<Outgoing>, Option<Update>), Error> {
-        let remote = Tap::watched(move |_, _| wake());
+        let [camera, screen, own] = [(); 3].map(|()| Film::new(Arc::clone(wake)));
         let (tx, rx) = mpsc::channel(QUEUE);
         // A full queue means that the node does not read: what does not fit is old by then.
         let out = Arc::new(move |outgoing| drop(tx.try_send(outgoing)));
-        let session = Session::start_with(devices.session(&remote), out);
-        let session = session.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        let media = Self { session, remote };
+        let session = Session::start_with(devices.session(&camera, &screen), out);
+        let session = session.map_err(|error| internal(&error))?;
+        if let Some(volume) = devices.volume {
+            session.set_volume(0, volume);
+        }
+        let media = Self { session, camera, screen, own, recorder: Mutex::default() };
         let trouble = if video { media.set_video(Some(devices.camera())) } else { None };
         Ok((media, rx, trouble))
     }
@@ -97,6 +147,10 @@ impl Media {
     /// Changes what is sent as picture; the update to tell if it does not work.
     pub fn set_video(&self, source: Option<VideoSource>) -> Option<Update> {
         let result = self.session.set_video(source);
+        if let Some(preview) = self.session.preview() {
+            let own = self.own.clone();
+            preview.watch(move |picture, due_ns| own.put(picture, due_ns));
+        }
         result.err().map(|error| Update::Device { part: word(Part::VideoIn), trouble: Some(error.to_string()) })
     }
 
@@ -105,10 +159,49 @@ impl Media {
         self.session.set_muted(muted);
     }
 
-    /// My own pictures, while they are sent.
+    /// Shares a screen, or none any more. May wait for the sound system.
+    ///
+    /// # Errors
+    /// What cannot be shared, in words.
+    pub fn share(&self, share: Option<Share>) -> Result<(), Error> {
+        self.session.set_screen(share).map_err(|error| internal(&error))
+    }
+
+    /// Does what concerns the devices; sharing and recording are the worker's.
+    ///
+    /// # Errors
+    /// What does not work, in words; the call goes on as before.
+    pub fn act(&self, act: &Act) -> Result<(), Error> {
+        match act {
+            Act::Microphone(id) => self.session.set_microphone(&AudioSource::Device(id.clone())),
+            Act::Speaker(id) => self.session.set_speaker(Some(id.clone())),
+            Act::Camera(source) if self.session.preview().is_some() => match self.set_video(Some(source.clone())) {
+                Some(Update::Device { trouble: Some(text), .. }) => {
+                    return Err(Error::new(twocan_control::Code::Internal, text));
+                }
+                _ => Ok(()),
+            },
+            Act::Volume(volume) => {
+                self.session.set_volume(0, *volume);
+                Ok(())
+            }
+            Act::Processing(settings) => {
+                self.session.set_processing(*settings);
+                Ok(())
+            }
+            Act::Talk(held) => {
+                self.session.set_push_to_talk(*held);
+                Ok(())
+            }
+            Act::Camera(_) | Act::Share(_) | Act::Record(_) => Ok(()),
+        }
+        .map_err(|error| internal(&error))
+    }
+
+    /// Whether I send a picture now.
     #[must_use]
-    pub fn preview(&self) -> Option<Tap> {
-        self.session.preview()
+    pub fn shows_me(&self) -> bool {
+        self.session.preview().is_some()
     }
 
     /// How loud it is.
@@ -116,6 +209,32 @@ impl Media {
     pub fn levels(&self) -> Levels {
         self.session.levels()
     }
+
+    /// The call changed by whatever client: the session follows. What is to be told to the node and to the person comes
+    /// back. May wait for the disk.
+    pub fn follow(&self, call: &Call, own: &str, folder: &std::path::Path) -> record::Step {
+        self.session.set_muted(call.muted);
+        if !call.video && self.shows_me() {
+            drop(self.set_video(None));
+        }
+        if !call.remote_screen {
+            self.session.screen_ended();
+        }
+        self.recorder().changed(call, own, folder, &self.session)
+    }
+
+    /// Ends a recording, if there is one; where it is.
+    pub fn stop_recording(&self) -> Option<twocan_media::record::RecordReport> {
+        self.session.stop_recording()
+    }
+
+    fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn internal(error: &SessionError) -> Error {
+    Error::new(twocan_control::Code::Internal, error.to_string())
 }
 
 /// Where the window finds the media of the call.
@@ -147,206 +266,5 @@ fn word(part: Part) -> &'static str {
         Part::ScreenIn => "shared screen",
         Part::ScreenSound => "sound of the shared screen",
         Part::ScreenOut => "friend's screen",
-    }
-}
-
-/// Carries frames until the call is over. Returns why the seat was lost, if it was.
-pub async fn keep<H: Handle>(
-    node: H,
-    call: CallId,
-    mut token: SeatToken,
-    media: Arc<Media>,
-    mut outgoing: mpsc::Receiver<Outgoing>,
-    updates: mpsc::Sender<Update>,
-) -> Option<Error> {
-    loop {
-        if let Ok(channel) = node.media(&call, &token).await
-            && carry(channel, &media, &mut outgoing, &updates).await == End::Over
-        {
-            return None;
-        }
-        match take_again(&node, &call, &token).await {
-            Ok(Some(new)) => token = new,
-            Ok(None) => return None,
-            Err(error) => return Some(error),
-        }
-    }
-}
-
-/// The new token; `None` when the call is over.
-async fn take_again<H: Handle>(node: &H, call: &str, token: &SeatToken) -> Result<Option<SeatToken>, Error> {
-    let begin = Instant::now();
-    loop {
-        let error = match node.call(call).await {
-            Ok(call) if call.state == CallState::Ended => return Ok(None),
-            Ok(_) => match node.take_seat(call, TakeSeat { token: Some(token.clone()) }).await {
-                Ok(seated) => return Ok(Some(seated.seat)),
-                Err(error) => error,
-            },
-            Err(error) => error,
-        };
-        match error.code {
-            Code::NotFound | Code::Conflict => return Ok(None),
-            Code::NoNode | Code::Internal if begin.elapsed() < GIVE_UP => tokio::time::sleep(RETRY).await,
-            _ => return Err(error),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Over,
-    Lost,
-}
-
-async fn carry(
-    channel: MediaChannel,
-    media: &Media,
-    outgoing: &mut mpsc::Receiver<Outgoing>,
-    updates: &mpsc::Sender<Update>,
-) -> End {
-    let MediaChannel { tx, mut rx } = channel;
-    // What was encoded before this channel existed is old; trouble with a device is not.
-    while let Ok(item) = outgoing.try_recv() {
-        if !matches!(item, Outgoing::Frame(_)) {
-            tell(item, &tx, updates);
-        }
-    }
-    let mut wait_for_key = false;
-    let mut report = tokio::time::interval(REPORT);
-    loop {
-        tokio::select! {
-            message = rx.recv() => match message {
-                None => return End::Lost,
-                Some(MediaMessage::Control(MediaControl::Ended)) => return End::Over,
-                Some(MediaMessage::Frame(frame)) => media.session.incoming(Incoming::Frame(from_node(frame))),
-                Some(MediaMessage::Control(control)) => {
-                    if let Some(incoming) = told(control) {
-                        media.session.incoming(incoming);
-                    }
-                }
-            },
-            _ = report.tick() => media.session.report().into_iter().for_each(|outgoing| tell(outgoing, &tx, updates)),
-            item = outgoing.recv() => match item {
-                None => return End::Lost,
-                Some(Outgoing::Frame(frame)) => {
-                    let (kind, key) = (frame.kind, frame.key);
-                    let video = kind == Kind::Video;
-                    if video && wait_for_key && !key {
-                        continue;
-                    }
-                    match tx.try_send(MediaMessage::Frame(to_node(frame))) {
-                        Ok(()) => wait_for_key &= !(video && key),
-                        // The node may still say that the call is over.
-                        Err(mpsc::error::TrySendError::Closed(_)) => return last_words(&mut rx).await,
-                        Err(mpsc::error::TrySendError::Full(_)) if video && !wait_for_key => {
-                            wait_for_key = true;
-                            media.session.incoming(Incoming::KeyFrameRequest { kind });
-                        }
-                        Err(mpsc::error::TrySendError::Full(_)) => {}
-                    }
-                }
-                Some(other) => tell(other, &tx, updates),
-            },
-        }
-    }
-}
-
-async fn last_words(rx: &mut mpsc::Receiver<MediaMessage>) -> End {
-    while let Some(message) = rx.recv().await {
-        if message == MediaMessage::Control(MediaControl::Ended) {
-            return End::Over;
-        }
-    }
-    End::Lost
-}
-
-/// What is no frame. Queues that are full are passed over: each word will be outdated, or said again.
-fn tell(outgoing: Outgoing, tx: &mpsc::Sender<MediaMessage>, updates: &mpsc::Sender<Update>) {
-    let say = |control| drop(tx.try_send(MediaMessage::Control(control)));
-    match outgoing {
-        Outgoing::NeedKeyFrame { stream } => say(MediaControl::NeedKeyFrame { stream }),
-        Outgoing::Playout { concealed, delay_ms } => say(MediaControl::Playout { concealed, delay_ms }),
-        Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms } => {
-            let shown = Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms };
-            say(MediaControl::Shown(shown));
-        }
-        Outgoing::Made { kind, width, height, frame_rate } => {
-            say(MediaControl::Made(Made { kind: kind_there(kind), width, height, frame_rate }));
-        }
-        Outgoing::Problem(problem) => {
-            drop(updates.try_send(Update::Device { part: word(problem.part), trouble: Some(problem.text) }));
-        }
-        Outgoing::Solved(part) => drop(updates.try_send(Update::Device { part: word(part), trouble: None })),
-        _ => {}
-    }
-}
-
-fn told(control: MediaControl) -> Option<Incoming> {
-    Some(match control {
-        MediaControl::Flow { audio, video, screen } => Incoming::Flow { audio, video, screen },
-        MediaControl::Feedback(told) => Incoming::Feedback(Guidance {
-            target_bitrate: told.target_bitrate,
-            audio_bitrate: told.audio_bitrate,
-            video_bitrate: told.video_bitrate,
-            screen_bitrate: told.screen_bitrate,
-            loss: told.loss,
-            loss_burst: told.loss_burst,
-            rtt_ms: told.rtt_ms,
-        }),
-        MediaControl::Streams { audio_red, .. } => Incoming::Redundancy { taken: audio_red },
-        MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
-        MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },
-        _ => return None,
-    })
-}
-
-fn kind_there(kind: Kind) -> MediaKind {
-    match kind {
-        Kind::Audio => MediaKind::Audio,
-        Kind::Video => MediaKind::Video,
-        Kind::Screen => MediaKind::Screen,
-        Kind::Sound => MediaKind::Sound,
-    }
-}
-
-fn kind_here(kind: MediaKind) -> Kind {
-    match kind {
-        MediaKind::Audio => Kind::Audio,
-        MediaKind::Video => Kind::Video,
-        MediaKind::Screen => Kind::Screen,
-        MediaKind::Sound => Kind::Sound,
-    }
-}
-
-fn to_node(frame: EncodedFrame) -> MediaFrame {
-    MediaFrame {
-        kind: kind_there(frame.kind),
-        key: frame.key,
-        gap: frame.gap,
-        restart: frame.restart,
-        red: frame.red,
-        layer: frame.layer,
-        stream: frame.stream,
-        sequence: frame.sequence,
-        timestamp: frame.timestamp,
-        time_ns: frame.time_ns,
-        payload: Bytes::from(frame.payload),
-    }
-}
-
-fn from_node(frame: MediaFrame) -> EncodedFrame {
-    EncodedFrame {
-        kind: kind_here(frame.kind),
-        key: frame.key,
-        gap: frame.gap,
-        restart: frame.restart,
-        red: frame.red,
-        layer: frame.layer,
-        stream: frame.stream,
-        sequence: frame.sequence,
-        timestamp: frame.timestamp,
-        time_ns: frame.time_ns,
-        payload: frame.payload.into(),
     }
 }

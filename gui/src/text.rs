@@ -3,6 +3,7 @@
 //! A word is a constant of a module below ([`ui`], [`people`], …) with its text in every language, so that none can be
 //! forgotten; [`t`] gives it in the language of this thread (the window's), [`fill`] puts values into it.
 
+pub mod call;
 pub mod chat;
 pub mod first;
 pub mod people;
@@ -304,6 +305,7 @@ mod tests {
     #[test]
     fn every_text_is_there_in_every_language_with_the_same_places_for_values() {
         let tables: &[(&str, &[(&str, Word)])] = &[
+            ("call", call::ALL),
             ("chat", chat::ALL),
             ("first", first::ALL),
             ("people", people::ALL),

@@ -15,7 +15,7 @@ use twocan_control::{
 };
 
 use crate::model::Update;
-use crate::seat::{Devices, Live};
+use crate::seat::{Act, Devices, Live};
 use engine::Engine;
 
 /// Updates that wait for the window; then the worker waits, and the node drops a client that does not read.
@@ -49,6 +49,8 @@ pub enum Command {
     Decline {
         /// Which.
         call: CallId,
+        /// A line for the caller.
+        text: Option<String>,
     },
     /// Leave a call.
     Hangup {
@@ -75,6 +77,13 @@ pub enum Command {
         call: CallId,
         /// Held from now on.
         held: bool,
+    },
+    /// Change devices, share, record: what a person does in a call.
+    InCall {
+        /// Which call.
+        call: CallId,
+        /// What.
+        act: Act,
     },
     /// Ask somebody to be a friend.
     Add(AddFriend),

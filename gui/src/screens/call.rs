@@ -8,6 +8,8 @@ use twocan_control::{Call, CallState};
 
 use super::View;
 use crate::model::Model;
+use crate::model::call::arrange;
+use crate::seat::Place;
 use crate::text;
 use crate::theme::Palette;
 use crate::widgets;
@@ -31,7 +33,7 @@ pub(super) fn ringing(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                     let id = || call.id.clone();
                     if widgets::strong(ui, "Decline", palette.bad).clicked() {
-                        commands.push(Command::Decline { call: id() });
+                        commands.push(Command::Decline { call: id(), text: None });
                     }
                     if widgets::strong(ui, "📹  With picture", palette.good).clicked() {
                         commands.push(Command::Answer { call: id(), video: true });
@@ -83,7 +85,15 @@ pub(super) fn show(ui: &mut Ui, model: &Model, view: &View, commands: &mut Vec<C
 fn draw_stage(ui: &Ui, stage: Rect, call: &Call, view: &View) {
     let palette = Palette::of(ui);
     ui.painter().rect_filled(stage, CornerRadius::same(16), palette.side);
-    match &view.remote {
+    let seen = view.parties.first().and_then(|party| view.textures.get(Place::Camera(party.participant)));
+    match seen {
+        _ if view.parties.len() > 1 => {
+            for (party, tile) in view.parties.iter().zip(arrange(stage, view.parties.len(), false).tiles) {
+                if let Some(texture) = view.textures.get(Place::Camera(party.participant)) {
+                    widgets::picture(ui, tile, texture);
+                }
+            }
+        }
         Some(texture) if call.remote_video && call.state != CallState::Ended => {
             widgets::picture(ui, stage, texture);
         }
@@ -94,7 +104,7 @@ fn draw_stage(ui: &Ui, stage: Rect, call: &Call, view: &View) {
             ui.painter().text(at, Align2::CENTER_CENTER, line, FontId::proportional(15.0), palette.quiet);
         }
     }
-    if let (Some(texture), true) = (&view.own, call.video) {
+    if let (Some(texture), true) = (view.textures.get(Place::Own), call.video) {
         let size = Vec2::new(176.0, 99.0);
         let corner = Rect::from_min_size(stage.max - size - Vec2::splat(12.0), size);
         let framed = corner.expand(2.0);

@@ -10,13 +10,13 @@ use futures::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use twocan_control::{
-    AnswerCall, CallId, CallUpdate, Code, Decline, Error, Event, FriendId, FriendUpdate, Handle, PlaceCall, Profile,
-    Result, SetAvailability, TakeSeat,
+    AnswerCall, Call, CallId, CallUpdate, Code, Decline, Error, Event, FriendId, FriendUpdate, Handle, PlaceCall,
+    Profile, Result, SetAvailability, TakeSeat,
 };
 
 use super::{Command, Options, Wake};
 use crate::model::{Snapshot, Update};
-use crate::seat::{self, Live, Media};
+use crate::seat::{self, Act, Devices, Live, Media};
 
 /// How often a node that is not there is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,10 +32,15 @@ struct Running {
     task: AbortHandle,
 }
 
+/// How often the numbers of the call that is here are asked for.
+const ASK: Duration = Duration::from_secs(1);
+
 /// What commands share.
 #[derive(Clone)]
 struct Desk {
     options: Options,
+    /// Which devices calls use from now on.
+    devices: Arc<std::sync::Mutex<Devices>>,
     updates: mpsc::Sender<Update>,
     wake: Wake,
     live: Live,
@@ -66,7 +71,8 @@ enum Left {
 
 impl Engine {
     pub(super) fn new(options: Options, updates: mpsc::Sender<Update>, wake: Wake, live: Live) -> Self {
-        Self { desk: Desk { options, updates, wake, live, running: Arc::default() } }
+        let devices = Arc::new(std::sync::Mutex::new(options.devices.clone()));
+        Self { desk: Desk { options, devices, updates, wake, live, running: Arc::default() } }
     }
 
     pub(super) async fn run<H, C, F>(self, connect: C, mut commands: mpsc::Receiver<Command>)
@@ -134,7 +140,12 @@ impl Engine {
             tokio::select! {
                 event = events.next() => match event {
                     None | Some(Event::Stopping) => return Ok(Left::Node),
-                    Some(event) => self.desk.tell(Update::Event(event)).await,
+                    Some(event) => {
+                        if let Event::Call { call } = &event {
+                            self.desk.follow_call(node, call).await;
+                        }
+                        self.desk.tell(Update::Event(event)).await;
+                    }
                 },
                 command = commands.recv() => match command {
                     None => return Ok(Left::Window),
@@ -198,7 +209,7 @@ impl Desk {
             Command::Call { friend, video } => self.take_part(&node, Entry::Place(friend), video).await,
             Command::Answer { call, video } => self.take_part(&node, Entry::Answer(call), video).await,
             Command::Join { call } => self.take_part(&node, Entry::Join(call), false).await,
-            Command::Decline { call } => node.decline_call(&call, Decline::default()).await,
+            Command::Decline { call, text } => node.decline_call(&call, Decline { text }).await,
             Command::Hangup { call } => node.hangup(&call).await,
             Command::Mute { call, muted } => {
                 if let Some(media) = self.media_of(&call).await {
@@ -207,9 +218,8 @@ impl Desk {
                 node.update_call(&call, CallUpdate { muted: Some(muted), ..CallUpdate::default() }).await.map(drop)
             }
             Command::Video { call, on } => self.set_video(&node, &call, on).await,
-            Command::Hold { call, held } => {
-                node.update_call(&call, CallUpdate { held: Some(held), ..CallUpdate::default() }).await.map(drop)
-            }
+            Command::Hold { call, held } => hold(&node, &call, held).await,
+            Command::InCall { call, act } => self.act(&node, call, act).await,
             Command::Add(add) => {
                 let friend = node.add_friend(add).await?;
                 self.tell(Update::Done(format!("{} is asked as soon as both of you are online", friend.name))).await;
@@ -235,12 +245,13 @@ impl Desk {
         }
     }
 
-    /// Opens the devices while the node works on the call, and joins the two.
+    /// Opens the devices while the node works on the call, and joins the two. A call that is here already is held: who
+    /// is in it hears nothing of the other one.
     async fn take_part<H: Handle>(&self, node: &H, entry: Entry, video: bool) -> Result<()> {
-        let (devices, wake) = (self.options.devices, Arc::clone(&self.wake));
-        // One call has the devices at a time.
-        self.leave().await;
-        let opening = tokio::task::spawn_blocking(move || Media::open(devices, video, wake));
+        let (devices, wake) = (self.devices(), Arc::clone(&self.wake));
+        self.put_aside(node, &entry).await;
+        let opening = tokio::task::spawn_blocking(move || Media::open(&devices, video, &wake));
+        let resumed = matches!(entry, Entry::Join(_));
         let seated = match entry {
             Entry::Place(friend) => node.place_call(PlaceCall { friend, video }).await?,
             Entry::Answer(call) => node.answer_call(&call, AnswerCall { video }).await?,
@@ -256,12 +267,17 @@ impl Desk {
                 return Err(error);
             }
         };
+        media.set_muted(seated.call.muted);
         let media = Arc::new(media);
         let mut running = self.running.lock().await;
         let carrying = {
             let (desk, node, media, call) = (self.clone(), node.clone(), Arc::clone(&media), call.clone());
             async move {
-                let lost = seat::keep(node, call.clone(), seated.seat, media, outgoing, desk.updates.clone()).await;
+                let kept = seat::keep(node.clone(), call.clone(), seated.seat, media, outgoing, desk.updates.clone());
+                let lost = tokio::select! {
+                    lost = kept => lost,
+                    never = desk.watch(&node, &call) => never,
+                };
                 if let Some(error) = lost {
                     desk.tell(Update::Refused(error)).await;
                 }
@@ -272,11 +288,111 @@ impl Desk {
         let task = tokio::spawn(carrying).abort_handle();
         *running = Some(Running { call: call.clone(), media, task });
         drop(running);
-        self.tell(Update::Seat(Some(call))).await;
+        self.tell(Update::Seat(Some(call.clone()))).await;
         if let Some(trouble) = trouble {
             self.tell(trouble).await;
         }
+        if resumed {
+            self.take_up(node, &seated.call, video).await?;
+        }
         Ok(())
+    }
+
+    /// Holds the call that is here, if it is another one, and gives its devices up: one call has them at a time.
+    async fn put_aside<H: Handle>(&self, node: &H, entry: &Entry) {
+        let old = self.running.lock().await.as_ref().map(|running| running.call.clone());
+        let same = |old: &CallId| matches!(entry, Entry::Answer(new) | Entry::Join(new) if new == old);
+        if let Some(old) = old.filter(|old| !same(old)) {
+            // A call that is just ending cannot be held, and need not be.
+            drop(hold(node, &old, true).await);
+        }
+        self.leave().await;
+    }
+
+    /// A call that was put aside goes on: heard again, and with the picture as it was.
+    async fn take_up<H: Handle>(&self, node: &H, call: &Call, video: bool) -> Result<()> {
+        if call.held {
+            hold(node, &call.id, false).await?;
+        }
+        if call.screen {
+            // No screen is shown to anybody without a person's act.
+            let update = CallUpdate { screen: Some(false), ..CallUpdate::default() };
+            node.update_call(&call.id, update).await?;
+        }
+        if call.video && !video { self.set_video(node, &call.id, true).await } else { Ok(()) }
+    }
+
+    /// Tells the numbers of a call as long as it is here.
+    async fn watch<H: Handle>(&self, node: &H, call: &CallId) -> Option<Error> {
+        let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK, ASK);
+        loop {
+            ask.tick().await;
+            if let Ok(now) = node.call(call).await
+                && let Some(quality) = now.quality
+            {
+                self.tell(Update::Quality { call: call.clone(), quality }).await;
+            }
+        }
+    }
+
+    /// What anybody changed in the call that is here reaches its devices and its recording.
+    async fn follow_call<H: Handle>(&self, node: &H, call: &Call) {
+        let Some(media) = self.media_of(&call.id).await else { return };
+        let own = node.identity().await.map(|identity| identity.name).unwrap_or_default();
+        let (call, folder) = (call.clone(), seat::record::folder(&self.options.home));
+        let id = call.id.clone();
+        let followed = tokio::task::spawn_blocking(move || media.follow(&call, &own, &folder)).await;
+        let Ok(step) = followed else { return };
+        if let Some(text) = step.trouble {
+            self.tell(Update::Refused(Error::new(Code::Storage, text))).await;
+        }
+        if let Some(report) = step.finished {
+            self.tell(Update::Recorded(report.path)).await;
+        }
+        if let Some(act) = step.tell
+            && let Err(error) = node.record_call(&id, act).await
+        {
+            self.tell(Update::Refused(error)).await;
+        }
+    }
+
+    /// What a person does in a call.
+    async fn act<H: Handle>(&self, node: &H, call: CallId, act: Act) -> Result<()> {
+        match &act {
+            Act::Record(record) => return node.record_call(&call, record.clone()).await.map(drop),
+            Act::Microphone(id) => self.change(|devices| devices.microphone.clone_from(id)),
+            Act::Speaker(id) => self.change(|devices| devices.speaker.clone_from(id)),
+            Act::Camera(source) => self.change(|devices| devices.camera = Some(source.clone())),
+            Act::Volume(volume) => self.change(|devices| devices.volume = Some(*volume)),
+            Act::Processing(settings) => self.change(|devices| devices.processing = *settings),
+            Act::Share(_) | Act::Talk(_) => {}
+        }
+        let Some(media) = self.media_of(&call).await else { return Ok(()) };
+        let sharing = match &act {
+            Act::Share(share) => Some(share.is_some()),
+            _ => None,
+        };
+        let work = move || match act {
+            Act::Share(share) => media.share(share),
+            act => media.act(&act),
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| Error::new(Code::Internal, "the device cannot be opened"))??;
+        match sharing {
+            Some(on) => {
+                let update = CallUpdate { screen: Some(on), ..CallUpdate::default() };
+                node.update_call(&call, update).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn devices(&self) -> Devices {
+        self.devices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Devices)) {
+        change(&mut self.devices.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     async fn media_of(&self, call: &str) -> Option<Arc<Media>> {
@@ -287,7 +403,7 @@ impl Desk {
     async fn set_video<H: Handle>(&self, node: &H, call: &str, on: bool) -> Result<()> {
         let mut on = on;
         if let Some(media) = self.media_of(call).await {
-            let source = on.then(|| self.options.devices.camera());
+            let source = on.then(|| self.devices().camera());
             let set = tokio::task::spawn_blocking(move || media.set_video(source)).await;
             match set.map_err(|_| Error::new(Code::Internal, "the camera cannot be opened"))? {
                 Some(trouble) => {
@@ -305,8 +421,12 @@ impl Desk {
         let mut running = self.running.lock().await;
         if running.as_ref().is_some_and(|running| running.call == call) {
             self.live.set(None);
-            close(running.take());
+            let old = running.take();
             drop(running);
+            if let Some(report) = old.as_ref().and_then(|old| old.media.stop_recording()) {
+                self.tell(Update::Recorded(report.path)).await;
+            }
+            close(old);
             self.tell(Update::Seat(None)).await;
         }
     }
@@ -316,11 +436,18 @@ impl Desk {
         let old = self.running.lock().await.take();
         if let Some(old) = old {
             old.task.abort();
+            if let Some(report) = old.media.stop_recording() {
+                self.tell(Update::Recorded(report.path)).await;
+            }
             self.live.set(None);
             close(Some(old));
             self.tell(Update::Seat(None)).await;
         }
     }
+}
+
+async fn hold<H: Handle>(node: &H, call: &str, held: bool) -> Result<()> {
+    node.update_call(call, CallUpdate { held: Some(held), ..CallUpdate::default() }).await.map(drop)
 }
 
 /// Closing devices waits for their threads, which is not for the runtime's thread.

@@ -27,7 +27,7 @@ fn setup(there: bool) -> Setup {
     let there = Arc::new(AtomicBool::new(there));
     let woken = Arc::new(AtomicUsize::new(0));
     let (given, found, waking) = (node.clone(), Arc::clone(&there), Arc::clone(&woken));
-    let options = Options { devices: Devices { synthetic: true }, ..Options::default() };
+    let options = Options { devices: Devices { synthetic: true, ..Devices::default() }, ..Options::default() };
     let wake = Arc::new(move || {
         waking.fetch_add(1, Ordering::Relaxed);
     });
@@ -163,9 +163,16 @@ async fn an_answered_call_carries_sound_and_picture_and_ends() {
     for frame in echoed {
         far.tx.send(MediaMessage::Frame(frame)).await.unwrap();
     }
-    let tap = media.remote.clone();
-    let shown = tokio::task::spawn_blocking(move || tap.wait_beyond(4, PATIENCE)).await.unwrap();
-    assert_eq!(shown.map(|picture| picture.width()), Some(640));
+    let film = media.camera.clone();
+    let shown = async {
+        while film.count() < 5 {
+            tokio::task::yield_now().await;
+        }
+        film.take()
+    };
+    let shown = tokio::time::timeout(PATIENCE, shown).await.expect("the pictures are shown");
+    assert_eq!(shown.map(|shot| shot.image.size[0]), Some(640));
+    assert!(media.own.count() > 0, "I see myself, too");
     drop(media);
     setup.worker.send(Command::Hangup { call: call.id.clone() }).unwrap();
     setup

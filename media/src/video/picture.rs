@@ -115,9 +115,16 @@ impl Picture {
     #[must_use]
     pub fn to_rgba(&self) -> Vec<u8> {
         let mut out = vec![0; self.width as usize * self.height as usize * 4];
-        let result = yuv::yuv420_to_rgba(&self.as_yuv(), &mut out, self.width * 4, RANGE, MATRIX);
-        debug_assert!(result.is_ok(), "the planes were checked when the picture was made");
+        let written = self.write_rgba(&mut out);
+        debug_assert!(written, "the buffer has the picture's size");
         out
+    }
+
+    /// The same into a buffer of the caller's, which must have four bytes for each pixel; else nothing is written and
+    /// the answer is false.
+    pub fn write_rgba(&self, out: &mut [u8]) -> bool {
+        out.len() == self.width as usize * self.height as usize * 4
+            && yuv::yuv420_to_rgba(&self.as_yuv(), out, self.width * 4, RANGE, MATRIX).is_ok()
     }
 
     /// The picture in another size, bilinear; shrinking by whole factors averages, so that text does not flicker.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::picture::Shared;
@@ -83,7 +83,7 @@ pub struct Tap {
 struct Inner {
     seen: Mutex<Seen>,
     changed: Condvar,
-    watcher: Option<Watcher>,
+    watcher: OnceLock<Watcher>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -102,7 +102,14 @@ impl Tap {
     /// A tap that calls `watcher` with each picture and the time of showing, on the receiver's thread: it must be
     /// quick.
     pub fn watched(watcher: impl Fn(&Shared, u64) + Send + Sync + 'static) -> Self {
-        Self { inner: Arc::new(Inner { watcher: Some(Box::new(watcher)), ..Inner::default() }) }
+        let tap = Self::default();
+        tap.watch(watcher);
+        tap
+    }
+
+    /// Calls `watcher` from now on as [`Tap::watched`] does. A tap has one watcher: false, if it has one already.
+    pub fn watch(&self, watcher: impl Fn(&Shared, u64) + Send + Sync + 'static) -> bool {
+        self.inner.watcher.set(Box::new(watcher)).is_ok()
     }
 
     /// The latest picture.
@@ -136,7 +143,7 @@ impl Tap {
             seen.count += 1;
         }
         self.inner.changed.notify_all();
-        if let Some(watcher) = &self.inner.watcher {
+        if let Some(watcher) = self.inner.watcher.get() {
             watcher(picture, now_ns);
         }
     }
