@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 use twocan_media::audio::SAMPLE_RATE;
-use twocan_media::audio::echo_lab::{Canceller, Verdict, judge, scenes};
+use twocan_media::audio::echo_lab::{Canceller, Scene, Verdict, judge, scenes};
+use twocan_media::audio::process::{FRAME, ProcessingSettings, Processor};
 use twocan_media::audio::wav::WavSource;
 
+use super::usage::cpu_seconds;
 use crate::exit::{Exit, Failure};
 use crate::format::{Style, Table};
 use crate::output::Out;
@@ -51,6 +53,8 @@ struct Report {
     /// Medians over all scenes of our canceller.
     erle_db: f64,
     near_loss_db: f64,
+    /// All of the voice processing, percent of one core.
+    voice_cpu_percent: f64,
     reached: bool,
 }
 
@@ -72,9 +76,7 @@ pub(super) fn run(seeds: u64, compare: bool, voices: Option<(&Path, &Path)>, out
             for seed in 1..=seeds {
                 let Some((_, scene)) = scenes(seed, voices.as_ref()).into_iter().nth(index) else { continue };
                 let signals = scene.make();
-                let begin = Instant::now();
-                let (sound, latency) = canceller.run(&signals);
-                let cpu = begin.elapsed().as_secs_f64() / scene.seconds * 100.0;
+                let ((sound, latency), cpu) = timed(scene.seconds, || canceller.run(&signals));
                 verdicts.push((judge(&scene, &signals, &sound, latency), cpu));
             }
             rows.push(row(name, called, &verdicts));
@@ -85,10 +87,36 @@ pub(super) fn run(seeds: u64, compare: bool, voices: Option<(&Path, &Path)>, out
     let near_loss_db = median(ours.iter().map(|row| row.near_loss_db));
     let echo_scenes = ours.iter().filter(|row| row.scene.starts_with("delay") || row.scene.starts_with("jump"));
     let reached = echo_scenes.clone().all(|row| row.erle_db >= ERLE_DB && row.near_loss_db <= LOSS_DB);
-    let report = Report { method: METHOD, seeds, rows, erle_db, near_loss_db, reached };
+    let report = Report { method: METHOD, seeds, rows, erle_db, near_loss_db, voice_cpu_percent: chain_cpu(), reached };
     let style = Style::of(out);
     out.show(&report, |report| describe(report, style))?;
     Ok(if reached { Exit::Ok } else { Exit::Unwell })
+}
+
+/// What this does, and how much of a core that takes if `seconds` of sound take so long: percent. The computer's other
+/// work does not count where the system tells the time that a process has run.
+fn timed<T>(seconds: f64, work: impl FnOnce() -> T) -> (T, f64) {
+    let used = || cpu_seconds(std::process::id());
+    let (begin, before) = (Instant::now(), used());
+    let done = work();
+    let took = match (before, used()) {
+        (Some(before), Some(after)) => after - before,
+        _ => begin.elapsed().as_secs_f64(),
+    };
+    (done, took / seconds * 100.0)
+}
+
+/// The same for everything that is done to a voice: echo canceller, high-pass, noise suppression, gain.
+fn chain_cpu() -> f64 {
+    let scene = Scene { seconds: 60.0, near: vec![(16.0, 40.0)], ..Scene::default() };
+    let signals = scene.make();
+    let mut processor = Processor::new(ProcessingSettings::default());
+    let mut out = [0.0; FRAME];
+    let frames = signals.far.as_chunks::<FRAME>().0.iter().zip(signals.heard.as_chunks::<FRAME>().0);
+    let ((), percent) = timed(scene.seconds, || {
+        frames.for_each(|(played, heard)| processor.process(played, heard, &mut out));
+    });
+    (percent * 10.0).round() / 10.0
 }
 
 fn row(scene: &str, canceller: &'static str, verdicts: &[(Verdict, f64)]) -> Row {
@@ -164,9 +192,11 @@ fn describe(report: &Report, style: Style) -> String {
     }
     let word = if report.reached { "reached" } else { "not reached" };
     format!(
-        "{}\nmedian of {} seeds; to reach at every delay and jumping: ERLE ≥ {ERLE_DB} dB, near loss ≤ {LOSS_DB} dB: {word}\n{}\n",
+        "{}\nmedian of {} seeds; to reach at every delay and jumping: ERLE ≥ {ERLE_DB} dB, near loss ≤ {LOSS_DB} dB: {word}\n\
+         echo, noise, gain and high-pass together take {:.1} % of a core\n{}\n",
         table.render(style),
         report.seeds,
+        report.voice_cpu_percent,
         report.method
     )
 }

@@ -17,7 +17,7 @@ fn parse_rss(status: &str) -> Option<f64> {
 }
 
 /// CPU seconds that a process has used, all its threads, in user and system mode.
-fn cpu_seconds(pid: u32) -> Option<f64> {
+pub(super) fn cpu_seconds(pid: u32) -> Option<f64> {
     parse_cpu(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 

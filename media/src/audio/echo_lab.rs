@@ -379,7 +379,7 @@ fn aec3() -> sonora::AudioProcessing {
 #[must_use]
 pub fn scenes(seed: u64, voices: Option<&(Vec<f32>, Vec<f32>)>) -> Vec<(String, Scene)> {
     let base = Scene { seed, seconds: 28.0, near: vec![(16.0, 24.0)], voices: voices.cloned(), ..Scene::default() };
-    let mut all: Vec<(String, Scene)> = [20.0, 60.0, 120.0, 200.0, 300.0]
+    let mut all: Vec<(String, Scene)> = [20.0, 60.0, 100.0, 140.0, 180.0, 200.0, 220.0, 260.0, 300.0]
         .into_iter()
         .map(|ms| (format!("delay {ms} ms"), Scene { delays: vec![(0.0, ms)], ..base.clone() }))
         .collect();
@@ -388,9 +388,11 @@ pub fn scenes(seed: u64, voices: Option<&(Vec<f32>, Vec<f32>)>) -> Vec<(String, 
         "jumping every 8 s".to_owned(),
         Scene { delays: jumps, seconds: 40.0, near: vec![(36.0, 40.0)], ..base.clone() },
     ));
-    for ppm in [100.0, -100.0] {
+    for ppm in [50.0, -50.0, 100.0, -100.0] {
         all.push((format!("drift {ppm:+} ppm"), Scene { drift_ppm: ppm, ..base.clone() }));
     }
-    all.push(("room changes at 8 s".to_owned(), Scene { room_changes: Some(8.0), ..base }));
+    all.push(("room changes at 8 s".to_owned(), Scene { room_changes: Some(8.0), ..base.clone() }));
+    let near = vec![(9.0, 11.0), (20.0, 24.0)];
+    all.push(("... and both speak".to_owned(), Scene { room_changes: Some(8.0), near, ..base }));
     all
 }

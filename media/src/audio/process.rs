@@ -11,6 +11,7 @@ mod align;
 mod clean;
 mod echo;
 mod noise;
+mod rival;
 mod spectrum;
 mod suppress;
 

@@ -18,19 +18,32 @@ pub(super) const PARTITIONS: usize = 32;
 /// Samples of the room's answer.
 pub(super) const TAPS: usize = PARTITIONS * BLOCK;
 /// So many partitions are brought back to the form of a causal answer after each block, one after the other.
-const CONSTRAIN: usize = 6;
+const CONSTRAIN: usize = 3;
 /// How much of its square a weight keeps being valid from block to block: the room changes.
-const KEEPS: f32 = 0.993;
+const KEEPS: f32 = 0.985;
 /// Power of a weight of the first partition that is always taken to change, so that nothing is ever learnt for good.
 const LEAST_CHANGE: f32 = 0.001;
 /// How uncertain weights are at the beginning: power of the direct sound's partition ...
 const UNSURE: f32 = 1.0;
 /// ... and how it falls from partition to partition (60 dB in 250 ms).
 const FALLS: f32 = 0.76;
+/// How uncertain all weights are while it is not known where the echo begins.
+const UNSURE_WHERE: f32 = 0.1;
 /// How slowly the estimate of what is no echo follows, per block.
 const NEAR_KEEPS: f32 = 0.7;
+/// Bins of a voice: 300 Hz to 4 kHz.
+const VOICE: std::ops::Range<usize> = 6..80;
 /// Power of the quietest noise per bin (-96 dBFS), so that nothing is divided by zero.
 const QUIET: f32 = 1e-8;
+
+/// What a filter knows of a room.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    /// Its answer: [`TAPS`] samples.
+    pub(super) answer: Vec<f32>,
+    /// How uncertain each weight is.
+    unsure: Vec<Vec<f32>>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -70,16 +83,8 @@ impl Adaptive {
             doubtful: vec![0.0; BINS],
             gain: vec![0.0; BINS],
         };
-        new.forget();
+        new.doubt();
         new
-    }
-
-    /// Knows nothing of the room any more.
-    pub(super) fn forget(&mut self) {
-        for weight in &mut self.weights {
-            weight.clear();
-        }
-        self.doubt();
     }
 
     /// Keeps what it knows, but is as uncertain about it as at the beginning.
@@ -89,6 +94,40 @@ impl Adaptive {
             partition.fill(unsure);
             unsure *= FALLS;
         }
+    }
+
+    /// Does not even know where in its length the echo begins.
+    pub(super) fn doubt_place(&mut self) {
+        for partition in &mut self.unsure {
+            partition.fill(UNSURE_WHERE);
+        }
+    }
+
+    /// The same echo in other partitions: those of `blocks` are cut off at the beginning, or new ones are put there if
+    /// that is negative. What was played has to be told anew ([`Self::replay`]).
+    pub(super) fn shift(&mut self, blocks: isize) {
+        let by = blocks.unsigned_abs().min(PARTITIONS);
+        let new = if blocks < 0 {
+            self.weights.rotate_right(by);
+            self.unsure.rotate_right(by);
+            0..by
+        } else {
+            self.weights.rotate_left(by);
+            self.unsure.rotate_left(by);
+            PARTITIONS - by..PARTITIONS
+        };
+        for p in new {
+            self.weights[p].clear();
+            self.unsure[p].fill(UNSURE * FALLS.powf(p as f32));
+        }
+    }
+
+    /// The energy of the room's answer in each partition, in the bins of a voice.
+    pub(super) fn energies(&self) -> [f32; PARTITIONS] {
+        std::array::from_fn(|p| {
+            let weight = &self.weights[p];
+            VOICE.map(|k| weight.re[k] * weight.re[k] + weight.im[k] * weight.im[k]).sum()
+        })
     }
 
     /// Takes the next played block.
@@ -191,24 +230,23 @@ impl Adaptive {
         &self.doubtful
     }
 
-    /// The room's answer as the filter knows it: [`TAPS`] samples.
-    pub(super) fn answer(&mut self) -> Vec<f32> {
+    /// What the filter knows of the room.
+    pub(super) fn room(&mut self) -> Room {
         let mut answer = Vec::with_capacity(TAPS);
         for weight in &self.weights {
             answer.extend_from_slice(&self.fft.backward(weight)[..BLOCK]);
         }
-        answer
+        Room { answer, unsure: self.unsure.clone() }
     }
 
-    /// Sets the room's answer.
-    pub(super) fn set_answer(&mut self, answer: &[f32]) {
-        for (p, weight) in self.weights.iter_mut().enumerate() {
+    /// Takes over what another filter knew.
+    pub(super) fn set_room(&mut self, room: &Room) {
+        for (weight, part) in self.weights.iter_mut().zip(room.answer.chunks_exact(BLOCK)) {
             let input = self.fft.input();
-            input.fill(0.0);
-            if let Some(part) = answer.get(p * BLOCK..(p + 1) * BLOCK) {
-                input[..BLOCK].copy_from_slice(part);
-            }
+            input[..BLOCK].copy_from_slice(part);
+            input[BLOCK..].fill(0.0);
             self.fft.forward(weight);
         }
+        self.unsure.clone_from(&room.unsure);
     }
 }

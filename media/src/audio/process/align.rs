@@ -28,6 +28,13 @@ const SHORT: usize = 1_200;
 /// Bins that count in the first search: 200 Hz to 4.5 kHz.
 const BAND: (usize, usize) = (273, 6_144);
 
+/// Lags that are looked at as one room: 20 ms.
+const ROOM: usize = 240;
+/// Lags by which two answers may differ: 5 ms.
+const SAME: usize = 60;
+/// How far an answer must stand out.
+const SURE: f32 = 6.0;
+
 /// Brings sound to a quarter of the rate.
 #[derive(Debug)]
 struct Decimator {
@@ -121,8 +128,11 @@ impl Aligner {
         self.played.range(end - TAPS - BLOCK..end).copied().collect()
     }
 
-    /// Looks for the delay with nothing known but the sounds. Some: samples, after the same answer came twice.
-    pub(super) fn search(&mut self) -> Option<usize> {
+    /// Looks for the delay with nothing known but the sounds, of which `blocks` could be heard by now. Some: samples,
+    /// after the same answer came twice.
+    pub(super) fn search(&mut self, blocks: u32) -> Option<usize> {
+        // A delay longer than there was sound would be chance.
+        let lags = (blocks as usize * BLOCK / FACTOR).min(LAGS);
         self.load_heard(PIECE);
         self.fft.forward(&mut self.a);
         self.load_played();
@@ -141,10 +151,9 @@ impl Aligner {
         for (smooth, new) in self.likeness.iter_mut().zip(like.iter()) {
             *smooth = 0.7 * *smooth + 0.3 * new / total;
         }
-        let rms = (self.likeness.iter().map(|x| x * x).sum::<f32>() / LAGS as f32).sqrt();
-        let (lag, peak) = peak(&self.likeness)?;
+        let (lag, stands_out) = cluster(&self.likeness[..lags])?;
         let before = self.candidate.replace(lag);
-        let sure = peak > 6.0 * rms && before.is_some_and(|before| before.abs_diff(lag) <= 6);
+        let sure = stands_out > SURE && before.is_some_and(|before| before.abs_diff(lag) <= SAME);
         sure.then_some(lag * FACTOR)
     }
 
@@ -220,6 +229,25 @@ impl Aligner {
             *slot = *x;
         }
     }
+}
+
+/// Where the echo begins: in the piece of [`ROOM`] in which a likeness is strongest, the first peak that counts; and how
+/// far the piece stands out of the mean. A room answers with many peaks, and which of them is the highest changes from
+/// word to word.
+fn cluster(likeness: &[f32]) -> Option<(usize, f32)> {
+    let mean = likeness.iter().map(|x| x * x).sum::<f32>() / likeness.len().max(1) as f32;
+    let mut energy: f32 = likeness.get(..ROOM)?.iter().map(|x| x * x).sum();
+    let mut best = (0, energy);
+    for (lag, pair) in likeness.iter().zip(&likeness[ROOM..]).enumerate() {
+        energy += pair.1 * pair.1 - pair.0 * pair.0;
+        if energy > best.1 {
+            best = (lag + 1, energy);
+        }
+    }
+    let piece = likeness.get(best.0..best.0 + ROOM)?;
+    let most = piece.iter().map(|x| x.abs()).fold(0.0, f32::max);
+    let begins = piece.iter().position(|x| x.abs() > 0.4 * most)?;
+    (mean > 0.0).then(|| (best.0 + begins, best.1 / (mean * ROOM as f32)))
 }
 
 fn peak(values: &[f32]) -> Option<(usize, f32)> {
