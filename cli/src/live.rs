@@ -278,7 +278,11 @@ impl<H: Handle> Live<'_, H> {
             Note::Problem(problem) => {
                 let more = if problem.retrying { " (trying again)" } else { "" };
                 self.terminal.say(&format!("{}{more}", format::sentence(&problem.text)));
-                if let Some(instead) = options::instead(problem.part)
+                let ended = problem.part == Part::ScreenIn && !problem.retrying;
+                if ended {
+                    // Refused, closed, or stopped by the desktop: nobody shall believe that it is still shared.
+                    self.update(CallUpdate { screen: Some(false), ..CallUpdate::default() });
+                } else if let Some(instead) = options::instead(problem.part)
                     && !self.advised.contains(&problem.part)
                 {
                     self.advised.push(problem.part);

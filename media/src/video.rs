@@ -232,6 +232,9 @@ pub enum Error {
     /// A screen or window cannot be shared.
     #[error("{0}")]
     Screen(String),
+    /// The sharing of a screen or window has ended and does not come back by itself: it was closed, refused or stopped.
+    #[error("{0}")]
+    ScreenOver(String),
     /// No window can be opened.
     #[error("no window for the picture: {0}; use --video-out FILE or --video-out none")]
     Window(String),

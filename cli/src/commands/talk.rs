@@ -89,7 +89,8 @@ pub async fn resume<H: Handle>(
 fn start(media: &Media, friend: &str, kept: &Store) -> Result<(Voice, Options), Failure> {
     let record = media.record.as_deref().map(live::record::new_file).transpose()?;
     let settings = load(kept);
-    let Plan { config, video_in, share, unseen } = plan(media, &settings, display())?;
+    let Plan { config, video_in, mut share, unseen } = plan(media, &settings, display())?;
+    share.source = share.source.with_permit(kept.screen_permit());
     let voice = Voice::start(config).map_err(|error| unusable(&error))?;
     let volume = media.volume.unwrap_or(settings.volume(friend));
     voice.session.set_volume(0, f32::from(volume) / 100.0);

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Part, ScreenOptions, SessionConfig, SessionError, Share, ShareSound};
 use twocan_media::settings::MediaSettings;
+#[cfg(target_os = "linux")]
+use twocan_media::video::screen::Dialog;
 use twocan_media::video::screen::ScreenSource;
 use twocan_media::video::{self, VideoSink, VideoSource};
 
@@ -156,6 +158,10 @@ pub(crate) fn video_source(word: &str) -> Result<VideoSource, Failure> {
 fn screen_source(word: &str) -> ScreenSource {
     match word {
         "" => ScreenSource::Screen(None),
+        #[cfg(target_os = "linux")]
+        "dialog" => ScreenSource::Dialog(Dialog::default()),
+        #[cfg(target_os = "linux")]
+        "again" => ScreenSource::Dialog(Dialog { again: true, ..Dialog::default() }),
         "synthetic" => ScreenSource::Synthetic { seed: SEED },
         _ => word.parse().map_or_else(|_| ScreenSource::Window(word.to_owned()), |n| ScreenSource::Screen(Some(n))),
     }
@@ -286,6 +292,8 @@ mod tests {
         assert_eq!(share("0x2a00007"), ScreenSource::Window("0x2a00007".into()));
         assert_eq!(share("My notes"), ScreenSource::Window("My notes".into()));
         assert!(matches!(share("synthetic"), ScreenSource::Synthetic { .. }));
+        assert!(matches!(share("dialog"), ScreenSource::Dialog(Dialog { again: false, .. })));
+        assert!(matches!(share("again"), ScreenSource::Dialog(Dialog { again: true, .. })));
         let sound =
             |word: &str| plan(&Media { screen_sound: word.into(), ..media() }, true).map(|plan| plan.share.sound);
         assert_eq!(sound("system").unwrap(), Some(ShareSound::System));

@@ -96,6 +96,13 @@ impl Store {
         &self.path
     }
 
+    /// The file beside it for the desktop's permit to share a screen once more
+    /// ([`crate::video::screen::ScreenSource::with_permit`]).
+    #[must_use]
+    pub fn screen_permit(&self) -> PathBuf {
+        self.path.with_file_name("screen-share.permit")
+    }
+
     /// Reads the settings. Whatever the file is, the settings can be used.
     #[must_use]
     pub fn load(&self) -> Loaded {

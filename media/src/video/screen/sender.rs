@@ -90,12 +90,16 @@ impl std::fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// Opens the source. It starts turned off: nothing is looked at until [`Sender::set_on`].
+    /// Opens the source. It starts turned off: nothing is looked at until [`Sender::set_on`]. A dialog of the desktop
+    /// opens at once.
+    ///
+    /// A share that ends by itself (a window is closed, the person refuses, the desktop stops it) is a
+    /// [`Outgoing::Problem`] of [`Part::ScreenIn`] that is not tried again: whoever turned it on turns it off.
     ///
     /// # Errors
     /// What cannot be shared, and why.
     pub fn start(source: &ScreenSource, settings: Settings, out: Out) -> Result<Self, Error> {
-        let grab = open(source)?;
+        let grab = open(source, settings.fps.clamp(1, 30))?;
         let bitrate = settings.max_bitrate;
         let shared = Arc::new(Shared {
             control: Mutex::new(Control { on: false, begun: false, stop: false, key: false, bitrate }),
@@ -199,11 +203,16 @@ impl Worker {
         while let Some((key, bitrate)) = self.wait(next) {
             let now = now_ns();
             next = now + period;
-            if let Err(error) = self.step(now, key, bitrate) {
-                next = now + RETRY_NS;
-                self.trouble(Some(error.to_string()));
-            } else {
-                self.trouble(None);
+            match self.step(now, key, bitrate) {
+                Ok(()) => self.trouble(None),
+                Err(Error::ScreenOver(text)) => {
+                    self.tell(text, false);
+                    return;
+                }
+                Err(error) => {
+                    next = now + RETRY_NS;
+                    self.trouble(Some(error.to_string()));
+                }
             }
         }
     }
@@ -221,6 +230,14 @@ impl Worker {
             self.first |= begun;
             if begun || (control.on && left == 0) {
                 return Some((control.key, control.bitrate));
+            }
+            // Refused or closed before anything flowed: nobody waits for that to be told.
+            if !control.on
+                && let Some(error) = self.grab.over()
+            {
+                drop(control);
+                self.tell(error.to_string(), false);
+                return None;
             }
             let left = if control.on { Duration::from_nanos(left).min(IDLE) } else { IDLE };
             control = shared.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -332,13 +349,14 @@ impl Worker {
             return;
         }
         match &text {
-            Some(text) => {
-                let problem = Problem { part: Part::ScreenIn, text: text.clone(), retrying: true };
-                (self.out)(Outgoing::Problem(problem));
-            }
+            Some(text) => self.tell(text.clone(), true),
             None => (self.out)(Outgoing::Solved(Part::ScreenIn)),
         }
         self.broken = text;
+    }
+
+    fn tell(&self, text: String, retrying: bool) {
+        (self.out)(Outgoing::Problem(Problem { part: Part::ScreenIn, text, retrying }));
     }
 }
 

@@ -16,8 +16,8 @@ use x11rb::protocol::xfixes::ConnectionExt as _;
 use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _, MapState, Pixmap, Window as WindowId};
 use x11rb::rust_connection::RustConnection;
 
+use super::pixels::{MAX_RAW_SIDE, Order, convert};
 use super::{Error, Grab, Grabbed, MAX_TITLE, MAX_WINDOWS, Offer, Screen, Window, choose};
-use crate::video::picture::{MAX_PIXELS, MAX_SIDE};
 use image::{Images, Pointer};
 
 /// What a window says of itself is read up to this many 32-bit words.
@@ -42,7 +42,7 @@ struct Area {
 
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
-        Self::Screen(format!("the display does not answer any more ({error})"))
+        Self::ScreenOver(format!("the display does not answer any more ({error})"))
     }
 }
 
@@ -51,7 +51,7 @@ impl From<ReplyError> for Error {
         match error {
             ReplyError::ConnectionError(error) => error.into(),
             ReplyError::X11Error(error) if matches!(error.error_kind, ErrorKind::Window | ErrorKind::Drawable) => {
-                Self::Screen("the window was closed".into())
+                Self::ScreenOver("the window was closed".into())
             }
             ReplyError::X11Error(error) => Self::Screen(format!("the display refuses ({:?})", error.error_kind)),
         }
@@ -68,18 +68,8 @@ impl From<ReplyOrIdError> for Error {
     }
 }
 
-/// Under Wayland an X11 program sees X11 windows only, and screens as black.
-fn wayland() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("WAYLAND_DISPLAY").is_some() || set("XDG_SESSION_TYPE").is_some_and(|kind| kind == "wayland")
-}
-
 fn no_display(why: &str) -> Error {
-    Error::Screen(if wayland() {
-        "this is a Wayland session, which hands out its screen through the desktop portal only; this build cannot ask \
-         it yet. Programs that run under XWayland can be shared as windows, if DISPLAY is set"
-            .into()
-    } else if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
+    Error::Screen(if std::env::var_os("DISPLAY").is_none_or(|display| display.is_empty()) {
         "there is no display to share (DISPLAY is not set)".into()
     } else {
         format!("the display cannot be opened ({why})")
@@ -196,9 +186,8 @@ fn title(bytes: &[u8]) -> String {
 /// What can be shared on this display.
 pub(super) fn offer() -> Result<Offer, Error> {
     let display = Display::open(None)?;
-    let screens =
-        if wayland() { Vec::new() } else { display.screens()?.into_iter().map(|(screen, _)| screen).collect() };
-    Ok(Offer { screens, windows: display.windows()? })
+    let screens = display.screens()?.into_iter().map(|(screen, _)| screen).collect();
+    Ok(Offer { screens, windows: display.windows()?, dialog: None })
 }
 
 /// What is looked at.
@@ -220,9 +209,6 @@ pub(super) struct X11Grab {
 impl X11Grab {
     /// A whole screen: its number, or the primary one.
     pub(super) fn screen(number: Option<usize>) -> Result<Self, Error> {
-        if wayland() {
-            return Err(no_display(""));
-        }
         Self::screen_of(Display::open(None)?, number)
     }
 
@@ -319,11 +305,8 @@ impl X11Grab {
 impl Grab for X11Grab {
     fn grab(&mut self, now_ns: u64) -> Result<Grabbed, Error> {
         let (from, area, on_display) = self.place()?;
-        let area = Area {
-            width: (area.width & !1).min(MAX_SIDE as u16),
-            height: (area.height & !1).min((MAX_PIXELS / MAX_SIDE) as u16),
-            ..area
-        };
+        let most = MAX_RAW_SIDE as u16;
+        let area = Area { width: (area.width & !1).min(most), height: (area.height & !1).min(most), ..area };
         if area.width < 2 || area.height < 2 {
             return Ok(Grabbed::Same);
         }
@@ -340,7 +323,8 @@ impl Grab for X11Grab {
         if self.last_area == Some(area) && self.last == pixels {
             return Ok(Grabbed::Same);
         }
-        let mut picture = image::convert(&pixels, area)?;
+        let size = (u32::from(area.width), u32::from(area.height));
+        let mut picture = convert(&pixels, size, Order::Bgr)?;
         picture.time_ns = now_ns;
         (self.last, self.last_area) = (pixels, Some(area));
         Ok(Grabbed::New(picture))

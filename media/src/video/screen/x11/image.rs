@@ -1,15 +1,12 @@
-//! Pixels from the X server: read by shared memory or over the socket, the pointer drawn in, turned into a picture.
+//! Pixels from the X server: read by shared memory or over the socket, the pointer drawn in.
 
 use x11rb::connection::Connection;
 use x11rb::protocol::shm::{ConnectionExt as _, Seg};
 use x11rb::protocol::xproto::{ConnectionExt as _, ImageFormat, ImageOrder, Screen as XScreen, Setup};
 use x11rb::rust_connection::RustConnection;
 
+use super::super::pixels::PIXEL;
 use super::{Area, Error};
-use crate::video::picture::{MATRIX, Picture, RANGE};
-
-/// Bytes of a pixel: blue, green, red, nothing.
-const PIXEL: usize = 4;
 
 /// Whether the display has pixels that are understood here.
 pub(super) fn check(setup: &Setup, screen: &XScreen) -> Result<(), Error> {
@@ -165,26 +162,6 @@ pub(super) fn draw(pixels: &mut [u8], width: usize, pointer: &Pointer) {
     }
 }
 
-/// Pixels as a picture. Even sizes only.
-pub(super) fn convert(pixels: &[u8], area: Area) -> Result<Picture, Error> {
-    let (width, height) = (u32::from(area.width), u32::from(area.height));
-    let subsampling = yuv::YuvChromaSubsampling::Yuv420;
-    let mut planes = yuv::YuvPlanarImageMut::<u8>::alloc(width, height, subsampling);
-    let mode = yuv::YuvConversionMode::Balanced;
-    yuv::bgra_to_yuv420(&mut planes, pixels, width * PIXEL as u32, RANGE, MATRIX, mode)
-        .map_err(|error| Error::Screen(format!("the display gives a picture that is none ({error})")))?;
-    let tight = |plane: &[u8], stride: u32, width: u32, height: u32| {
-        if stride == width {
-            return plane[..(width * height) as usize].to_vec();
-        }
-        plane.chunks(stride as usize).take(height as usize).flat_map(|row| &row[..width as usize]).copied().collect()
-    };
-    let y = tight(planes.y_plane.borrow(), planes.y_stride, width, height);
-    let u = tight(planes.u_plane.borrow(), planes.u_stride, width / 2, height / 2);
-    let v = tight(planes.v_plane.borrow(), planes.v_stride, width / 2, height / 2);
-    Ok(Picture::from_planes(width, height, y, u, v)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,16 +181,5 @@ mod tests {
         for (x, y) in [(i32::MAX, i32::MAX), (i32::MIN, 0), (0, i32::MIN), (100, -5)] {
             draw(&mut pixels, 4, &Pointer { x, y, width: 0, pixels: vec![opaque; 9] });
         }
-    }
-
-    #[test]
-    fn pixels_become_a_picture_of_their_colour() {
-        let area = Area { x: 0, y: 0, width: 64, height: 34 };
-        let white = convert(&[255; 64 * 34 * PIXEL], area).unwrap();
-        assert!(white.luma().iter().all(|&luma| luma >= 234));
-        let red: Vec<u8> = [0, 0, 255, 0].repeat(64 * 34);
-        let red = convert(&red, area).unwrap().to_rgb();
-        assert!(red[0] > 245 && red[1] < 12 && red[2] < 12, "{:?}", &red[..3]);
-        assert!(convert(&[0; 8], area).is_err());
     }
 }
