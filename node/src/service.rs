@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use twocan_control::{Event, Status};
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{self, Calls, HistoryRecord};
+use twocan_protocol::chat::Chats;
 use twocan_protocol::friend::{self, Book};
 use twocan_protocol::identity::{FriendshipKey, RootPublic};
 use twocan_protocol::limits::HINTS_MAX;
@@ -169,6 +170,8 @@ pub struct Service {
     history: Vec<HistoryRecord>,
     history_seen_ms: u64,
     settings: settings::SettingsRecord,
+    chats: Chats,
+    pictures: pictures::Pictures,
 
     notes: mpsc::Sender<Note>,
 }
@@ -208,6 +211,8 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         seats: Seats::default(),
         history: kept.history,
         history_seen_ms: kept.history_seen_ms,
+        chats: Chats::new(kept.settings.read_marks, kept.chats, kept.lines),
+        pictures: kept.pictures,
         settings: kept.settings,
         whereabouts: kept.whereabouts.into_iter().collect(),
         friendships: BTreeMap::new(),
@@ -323,6 +328,7 @@ impl Service {
     fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.values().filter_map(|linked| linked.session.poll_timeout());
         let sessions = sessions.chain(self.relays.poll_timeout()).chain(self.next_renewal());
+        let sessions = sessions.chain(self.chats.poll_timeout());
         sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
     }
 
@@ -339,6 +345,7 @@ impl Service {
         }
         self.session_timeouts(now);
         self.relay_timeouts(now);
+        self.chat_timeout(now);
         self.renew_circuits(now);
     }
 
@@ -498,7 +505,7 @@ impl Service {
             requests: small(self.book.requests().count()),
             calls: small(self.calls.iter().count()),
             missed: self.missed_calls(),
-            unread: 0,
+            unread: small(self.chats.unread()),
             timings: self.timings.clone(),
             notices,
         }

@@ -64,6 +64,14 @@ pub enum Tree {
     Peers = 7,
     /// Sequences of published records.
     Sequences = 8,
+    /// Conversations with friends.
+    Chats = 9,
+    /// Their lines.
+    Lines = 10,
+    /// Pictures of friends.
+    Pictures = 11,
+    /// Files on their way, and those that were.
+    Files = 12,
 }
 
 /// What a full tree does with one more entry.
@@ -77,7 +85,7 @@ pub enum WhenFull {
 
 impl Tree {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Friends,
         Self::Requests,
         Self::Blocks,
@@ -86,6 +94,10 @@ impl Tree {
         Self::Settings,
         Self::Peers,
         Self::Sequences,
+        Self::Chats,
+        Self::Lines,
+        Self::Pictures,
+        Self::Files,
     ];
 
     /// The name in texts and in exports.
@@ -99,6 +111,10 @@ impl Tree {
             Self::Settings => "settings",
             Self::Peers => "peers",
             Self::Sequences => "sequences",
+            Self::Chats => "chats",
+            Self::Lines => "lines",
+            Self::Pictures => "pictures",
+            Self::Files => "files",
         }
     }
 
@@ -110,12 +126,13 @@ impl Tree {
     /// Most entries. A person has some hundred friends; the rest follows from what 20 MB of node memory allow.
     pub fn limit(self) -> usize {
         match self {
-            Self::Friends | Self::History => 1000,
+            Self::Friends | Self::History | Self::Chats => 1000,
+            Self::Lines => 40_000,
             Self::Requests => 200,
             Self::Blocks => 5000,
             Self::Calls => 32,
             Self::Settings => 256,
-            Self::Peers => 512,
+            Self::Peers | Self::Pictures | Self::Files => 512,
             Self::Sequences => 4096,
         }
     }
@@ -124,7 +141,13 @@ impl Tree {
     pub fn when_full(self) -> WhenFull {
         match self {
             Self::Friends | Self::Requests | Self::Blocks | Self::Calls | Self::Settings => WhenFull::Refuse,
-            Self::History | Self::Peers | Self::Sequences => WhenFull::ForgetOldest,
+            Self::History
+            | Self::Peers
+            | Self::Sequences
+            | Self::Chats
+            | Self::Lines
+            | Self::Pictures
+            | Self::Files => WhenFull::ForgetOldest,
         }
     }
 

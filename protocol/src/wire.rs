@@ -6,9 +6,12 @@
 //! unknown kinds come out as [`Message::Unknown`], so that old and new versions meet without harm.
 
 mod call;
+mod chat;
 mod clock;
 mod contact;
+mod files;
 mod message;
+mod portrait;
 mod preflight;
 mod record;
 mod relay;
@@ -19,15 +22,21 @@ pub use call::{
     CallBody, CallId, CallMessage, Candidate, Candidates, DeclineReason, Description, DescriptionKind, LeaveReason,
     MAX_CANDIDATES, MAX_MORE, MAX_SDP,
 };
+pub use chat::{ChatMessage, Id, MAX_TEXT, Mark, Text};
 pub use clock::ClockMessage;
 pub use contact::{ContactMessage, Reply, Request, RequestId};
+pub use files::{
+    FileAnswer, FileEnd, FileName, FileOffer, FileRefusal, FileReply, FileRequest, FileWord, FilesMessage, MAX_FILES,
+    TAIL,
+};
 pub use message::{Availability, ByeReason, Friendship, Hello, Message, Open};
+pub use portrait::{MAX_PICTURE, PICTURE_PART, PictureHash, PortraitMessage};
 pub use preflight::{PreflightBody, PreflightMessage, PreflightRefusal, PreflightReport, Side};
 pub use record::RecordWord;
 pub use relay::{
     CallRelay, Credential, Endpoint, Endpoints, GuestRelay, Offer, RelayGrant, RelayMessage, RelayRefusal, Word,
 };
-pub use text::{Blob, Bounded, Line, List, Name, Note, Reason};
+pub use text::{Blob, Bounded, Line, List, Name, Note, Prose, Reason};
 pub use whereabouts::{Addresses, MAX_HOSTS, Whereabouts, few_hosts};
 
 use serde::de::DeserializeOwned;

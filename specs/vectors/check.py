@@ -53,6 +53,7 @@ CHECKS = {
     "messages": {
         "frames": frames.frame_of(frames.KINDS),
         "contact": frames.frame_of(frames.CONTACT_KINDS),
+        "streams": frames.frame_of(frames.STREAM_KINDS),
         "later": frames.check_later_frame,
         "refused": frames.check_refused_frame,
     },

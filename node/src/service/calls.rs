@@ -403,8 +403,12 @@ impl Service {
     }
 
     pub(super) fn decline_call(&mut self, id: &str, decline: &api::Decline) -> api::Result<()> {
-        let call = self.resolve_call(id)?.id;
-        self.call_act(Input::Decline { call, text: Line::clean(decline.text.as_deref().unwrap_or_default()) })
+        let snapshot = self.resolve_call(id)?;
+        let text = Line::clean(decline.text.as_deref().unwrap_or_default());
+        self.call_act(Input::Decline { call: snapshot.id, text: text.clone() })?;
+        // The caller reads it in the conversation, too, where it stays.
+        self.chat_decline(snapshot.friend, snapshot.id, text.as_str());
+        Ok(())
     }
 
     pub(super) fn hangup(&mut self, id: &str) -> api::Result<()> {

@@ -113,7 +113,11 @@ impl Service {
                 Some(friend) => Event::Friend { friend },
                 None => return,
             },
-            friend::Event::FriendRemoved(root) => Event::FriendRemoved { id: root.to_string() },
+            friend::Event::FriendRemoved(root) => {
+                self.chat_input(twocan_protocol::chat::Input::FriendGone(root));
+                self.forget_portrait(&root);
+                Event::FriendRemoved { id: root.to_string() }
+            }
             friend::Event::Request(record) => Event::Request { request: view::request(&record) },
             friend::Event::RequestGone(root) => Event::RequestGone { id: root.to_string() },
             friend::Event::Availability(availability) => {
@@ -189,7 +193,7 @@ impl Service {
             uri: uri.to_string(),
             root: address.root.to_string(),
             name,
-            picture: None,
+            picture: self.pictures.own_hash(),
             device_index: self.keys.certificate.index,
             token_rotated_ms: self.token.rotated_ms,
         }
@@ -207,7 +211,13 @@ impl Service {
 
     pub(super) fn friend_view(&self, root: &RootPublic) -> Option<api::Friend> {
         let link = self.sessions.get(root).and_then(|linked| linked.view.as_ref());
-        Some(view::friend(&self.book.friend(root)?, &self.keys.root.public(), link, self.book.hides(root)))
+        Some(view::friend(
+            &self.book.friend(root)?,
+            &self.keys.root.public(),
+            link,
+            self.book.hides(root),
+            self.pictures.hash_of(root),
+        ))
     }
 
     pub(super) fn friend_views(&self) -> Vec<api::Friend> {
@@ -215,7 +225,7 @@ impl Service {
         let link = |root: &RootPublic| self.sessions.get(root).and_then(|linked| linked.view.as_ref());
         let view = |friend: &friend::FriendView| {
             let root = &friend.record.root;
-            view::friend(friend, &own, link(root), self.book.hides(root))
+            view::friend(friend, &own, link(root), self.book.hides(root), self.pictures.hash_of(root))
         };
         self.book.friends().map(|friend| view(&friend)).collect()
     }

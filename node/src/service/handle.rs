@@ -358,7 +358,11 @@ impl twocan_control::Handle for Handle {
 
     async fn send_message(&self, friend: &str, send: SendMessage) -> Result<ChatMessage> {
         let whom = friend.to_owned();
-        self.run(move |service| service.send_message(&whom, &send)).await
+        let (message, written) = self.run(move |service| service.send_message(&whom, &send)).await?;
+        if let Some(written) = written {
+            written.await.map_err(|_| stopping())?;
+        }
+        Ok(message)
     }
 
     async fn mark_read(&self, friend: &str, read: MarkRead) -> Result<Conversation> {

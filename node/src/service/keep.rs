@@ -5,11 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{CallRecord, HistoryRecord};
+use twocan_protocol::chat::{ChatRecord, LineRecord};
 use twocan_protocol::friend::{BookRecord, FriendRecord, RequestRecord};
 use twocan_protocol::identity::{Certificate, DevicePublic, PeerId, RootPublic};
 use twocan_protocol::rendezvous::PresenceKey;
 use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
 
+use super::pictures::{PictureRecord, Pictures};
 use super::relay::RelayRecord;
 use super::settings::SettingsRecord;
 use crate::store::{Change, Collection, Error, Keeper, Store, Tree, Vault};
@@ -91,6 +93,9 @@ pub(super) struct Kept {
     pub(super) history: Vec<HistoryRecord>,
     pub(super) history_seen_ms: u64,
     pub(super) settings: SettingsRecord,
+    pub(super) chats: Vec<ChatRecord>,
+    pub(super) lines: Vec<LineRecord>,
+    pub(super) pictures: Pictures,
     pub(super) whereabouts: Vec<(RootPublic, Whereabouts)>,
     pub(super) presence: Option<PresenceKey>,
     pub(super) token: Option<TokenRecord>,
@@ -111,6 +116,10 @@ pub struct Records {
     dht: Collection<Vec<String>>,
     relay: Collection<RelayRecord>,
     settings: Collection<SettingsRecord>,
+    chats: Collection<ChatRecord>,
+    lines: Collection<LineRecord>,
+    picture: Collection<PictureRecord>,
+    pictures: Collection<PictureRecord>,
     vault: Arc<Vault>,
     keeper: Keeper,
 }
@@ -140,6 +149,10 @@ impl Records {
             dht: of(&store, Tree::Peers),
             relay: of(&store, Tree::Settings),
             settings: of(&store, Tree::Settings),
+            chats: of(&store, Tree::Chats),
+            lines: of(&store, Tree::Lines),
+            picture: of(&store, Tree::Settings),
+            pictures: of(&store, Tree::Pictures),
             keeper: Keeper::start(store)?,
             vault,
         })
@@ -201,6 +214,12 @@ impl Records {
             history: self.history.all().records.into_iter().map(|(_, record)| record).collect(),
             history_seen_ms: self.numbers.get(b"history seen").ok().flatten().unwrap_or(0),
             settings: self.settings.get(b"settings").ok().flatten().unwrap_or_default(),
+            chats: self.chats.all().records.into_iter().map(|(_, record)| record).collect(),
+            lines: self.lines.all().records.into_iter().map(|(_, record)| record).collect(),
+            pictures: Pictures::new(
+                self.picture.get(b"picture").ok().flatten().unwrap_or_default(),
+                self.pictures.all().records,
+            ),
             whereabouts: whereabouts.collect(),
             presence: self.presence.get(b"presence").ok().flatten(),
             token: self.token.get(b"token").ok().flatten(),
@@ -267,6 +286,49 @@ impl Records {
         self.later(self.history.change(&record.id.0, record));
     }
 
+    /// A conversation, and a new line of it.
+    pub(super) fn chat(&self, record: &ChatRecord, line: Option<&LineRecord>) -> Vec<Change> {
+        let line = line.and_then(|line| kept(self.lines.change(&line_key(&line.friend, line.place), line)));
+        line.into_iter().chain(kept(self.chats.change(record.friend.as_bytes(), record))).collect()
+    }
+
+    /// Has changes written in their turn; the answer says when they are on the disk.
+    pub(super) fn write(&self, changes: Vec<Change>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        self.keeper.apply(changes)
+    }
+
+    /// A line of a conversation.
+    pub(super) fn line(&self, friend: &RootPublic, place: u64) -> Option<LineRecord> {
+        self.lines.get(&line_key(friend, place)).ok().flatten()
+    }
+
+    pub(super) fn forget_lines(&self, friend: &RootPublic, places: &[u64]) {
+        let changes = places.iter().map(|place| self.lines.removal(&line_key(friend, *place))).collect();
+        drop(tokio::spawn(log_failure(self.keeper.apply(changes))));
+    }
+
+    pub(super) fn forget_chat(&self, friend: &RootPublic) {
+        self.later(Ok(self.chats.removal(friend.as_bytes())));
+    }
+
+    /// The own picture.
+    pub(super) fn picture(&self, record: &PictureRecord) -> Option<Change> {
+        kept(self.picture.change(b"picture", record))
+    }
+
+    /// A friend's picture.
+    pub(super) fn friend_picture(&self, friend: &RootPublic) -> Option<PictureRecord> {
+        self.pictures.get(friend.as_bytes()).ok().flatten()
+    }
+
+    /// Keeps a friend's picture, or forgets it.
+    pub(super) fn set_friend_picture(&self, friend: &RootPublic, record: Option<&PictureRecord>) {
+        self.later(match record {
+            Some(record) => self.pictures.change(friend.as_bytes(), record),
+            None => Ok(self.pictures.removal(friend.as_bytes())),
+        });
+    }
+
     pub(super) fn forget_history(&self, entries: &[HistoryRecord]) {
         let changes = entries.iter().map(|entry| self.history.removal(&entry.id.0)).collect();
         drop(tokio::spawn(log_failure(self.keeper.apply(changes))));
@@ -302,4 +364,12 @@ async fn log_failure(write: impl Future<Output = Result<(), Error>>) {
 
 fn kept(change: Result<Change, Error>) -> Option<Change> {
     change.inspect_err(|error| tracing::error!("{error}")).ok()
+}
+
+/// The key of a line: whose conversation, and its place.
+fn line_key(friend: &RootPublic, place: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(friend.as_bytes());
+    key[32..].copy_from_slice(&place.to_be_bytes());
+    key
 }

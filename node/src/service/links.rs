@@ -8,8 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use twocan_protocol::handshake::Purpose;
 use twocan_protocol::identity::{PeerId, RootPublic};
 use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
-use twocan_protocol::wire::{ByeReason, CallId, ContactMessage, Message, PreflightMessage, RecordWord, Reply};
-use twocan_protocol::{call, friend};
+use twocan_protocol::wire::{
+    ByeReason, CallId, ChatMessage, ContactMessage, Message, PreflightMessage, RecordWord, Reply,
+};
+use twocan_protocol::{call, chat, friend};
 
 use super::view::{LinkView, path, transport};
 use super::{Service, unix_ms};
@@ -60,6 +62,8 @@ pub(super) enum Note {
     PreflightSays(RootPublic, PreflightMessage),
     /// A preflight's task has ended.
     PreflightOver(CallId),
+    /// A line of a conversation is on the disk, and all before it.
+    LineKept(RootPublic, u64),
     /// DHT nodes to be remembered.
     DhtPeers(Vec<String>),
 }
@@ -198,6 +202,7 @@ impl Service {
             Note::HiddenNeedsRelays => self.offer_relays_to_hidden(),
             Note::PreflightSays(root, message) => self.preflight_says(root, message),
             Note::PreflightOver(id) => self.preflight_over(id),
+            Note::LineKept(root, place) => drop(self.chat_input(chat::Input::Kept(root, place))),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
     }
@@ -313,6 +318,19 @@ impl Service {
             Message::Unsupported(kind) if RecordWord::is_kind(kind.as_str()) => {
                 self.calls_input(call::Input::RecordUnknown(root));
             }
+            Message::Unsupported(kind) if kind.as_str() == ChatMessage::TEXT => {
+                self.chat_input(chat::Input::Unsupported(root));
+            }
+            Message::Chat(message) => {
+                if self.book.is_friend(&root) {
+                    self.chat_input(chat::Input::Received(root, message));
+                }
+            }
+            Message::Portrait(message) => {
+                if self.book.is_friend(&root) {
+                    self.portrait(root, message);
+                }
+            }
             Message::Whereabouts(told) => self.told_whereabouts(root, &told),
             Message::Relay(message) => self.relay_received(root, message),
             Message::Preflight(message) => self.preflight_received(root, message),
@@ -342,6 +360,8 @@ impl Service {
         self.relay_link_up(root, restarted);
         self.calls_input(call::Input::LinkUp { friend: root, restarted });
         self.ask_clock(root);
+        self.chat_input(chat::Input::LinkUp(root));
+        self.tell_portrait(root);
     }
 
     /// A connection ended before the link was up.
@@ -400,6 +420,8 @@ impl Service {
         }
         self.relay_link_down(&root);
         self.calls_input(call::Input::LinkDown(root));
+        self.chat_input(chat::Input::LinkDown(root));
+        self.pictures.link_down(&root);
         self.book_input(friend::Input::LinkDown(root));
     }
 

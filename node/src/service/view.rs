@@ -34,7 +34,13 @@ pub(super) fn transport(info: &ConnectionInfo) -> &'static str {
     }
 }
 
-pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView>, hidden: bool) -> api::Friend {
+pub(super) fn friend(
+    view: &FriendView,
+    own: &RootPublic,
+    link: Option<&LinkView>,
+    hidden: bool,
+    picture: Option<String>,
+) -> api::Friend {
     let record = &view.record;
     api::Friend {
         id: record.root.to_string(),
@@ -57,7 +63,7 @@ pub(super) fn friend(view: &FriendView, own: &RootPublic, link: Option<&LinkView
         verified: record.verified,
         hide_address: hidden,
         trouble: view.trouble.clone(),
-        picture: None,
+        picture,
         added_ms: record.added_ms,
     }
 }

@@ -83,8 +83,12 @@ impl Mirror {
                 _ => {}
             }
         }
+        // Counting takes time where there are many.
+        if added == 0 {
+            return Ok(());
+        }
         let over = (self.len(tree) + added).saturating_sub(removed + tree.limit());
-        if over == 0 || added == 0 {
+        if over == 0 {
             return Ok(());
         }
         if tree.when_full() == WhenFull::Refuse {

@@ -7,11 +7,12 @@ use super::{bytes, check};
 use crate::identity::{PeerId, RootKey};
 use crate::rendezvous::Grant;
 use crate::wire::{
-    Availability, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ClockMessage,
-    ContactMessage, Credential, DeclineReason, Description, DescriptionKind, Endpoint, Endpoints, Frame, Friendship,
-    GuestRelay, Hello, LeaveReason, List, Message, Name, Note, Offer, Open, PreflightBody, PreflightMessage,
-    PreflightRefusal, PreflightReport, Reason, RecordWord, RelayGrant, RelayMessage, RelayRefusal, Reply, Request,
-    Side, Whereabouts, Word,
+    Availability, Blob, Bounded, ByeReason, CallBody, CallId, CallMessage, CallRelay, Candidate, ChatMessage,
+    ClockMessage, ContactMessage, Credential, DeclineReason, Description, DescriptionKind, Endpoint, Endpoints,
+    FileAnswer, FileEnd, FileName, FileOffer, FileRefusal, FileReply, FileRequest, FileWord, FilesMessage, Frame,
+    Friendship, GuestRelay, Hello, Id, LeaveReason, List, Mark, Message, Name, Note, Offer, Open, PortraitMessage,
+    PreflightBody, PreflightMessage, PreflightRefusal, PreflightReport, Prose, Reason, RecordWord, RelayGrant,
+    RelayMessage, RelayRefusal, Reply, Request, Side, Text, Whereabouts, Word,
 };
 
 const MORE: &str = "m=video 0 UDP/TLS/RTP/SAVPF 102\r\na=mid:2\r\n";
@@ -181,6 +182,79 @@ fn clock_frames() -> Vec<Value> {
         .to_vec()
 }
 
+fn chat_frames() -> Vec<Value> {
+    let mark = Mark { line: 1_800_000_000_000, number: 7 };
+    let text = |text: &str, call| Text {
+        line: mark.line,
+        number: 7,
+        id: Id(*b"message names 16"),
+        sent: 1_800_000_000_123,
+        text: Prose::clean(text).unwrap(),
+        call,
+    };
+    let declined = Some(CallId(*b"0123456789abcdef"));
+    let said = [
+        ("message", ChatMessage::Text(text("Two lines,\nthe second with ☎.", None))),
+        ("message with the decline of a call", ChatMessage::Text(text("in a meeting", declined))),
+        ("kept", ChatMessage::Got(mark)),
+        ("too fast", ChatMessage::Wait { mark, ms: 2500 }),
+        ("read", ChatMessage::Read(mark)),
+    ];
+    said.map(|(name, message)| frame(&format!("text: {name}"), None, None, Message::Chat(message))).to_vec()
+}
+
+fn file_frames() -> Vec<Value> {
+    let id = Id(*b"transfer name 16");
+    let offer = FileOffer { id, name: FileName::clean("plan.pdf"), size: 5_000_000_000, hash: bytes(6), paused: false };
+    let answer = |word| FileAnswer { id, word, done: 4096, reason: Reason::default() };
+    let end = FileEnd { id, cancelled: true, reason: Reason::clean("it is the wrong one") };
+    let mut frames = vec![
+        frame("files: an offer", None, None, {
+            Message::Files(FilesMessage { offers: List::first_of([offer.clone()]), ..FilesMessage::default() })
+        }),
+        frame("files: all at once", None, None, {
+            Message::Files(FilesMessage {
+                offers: List::first_of([offer.clone(), FileOffer { paused: true, ..offer }]),
+                answers: List::first_of([answer(FileWord::Accepted)]),
+                ends: List::first_of([end]),
+            })
+        }),
+    ];
+    for word in FileWord::ALL {
+        let message = FilesMessage { answers: List::first_of([answer(*word)]), ..FilesMessage::default() };
+        frames.push(frame(&format!("files: {}", word.word()), None, None, Message::Files(message)));
+    }
+    frames
+}
+
+fn portrait_frames() -> Vec<Value> {
+    let part = Blob::new(vec![0xff, 0xd8, 0xff, 0xe0]).unwrap();
+    let said = [
+        ("told", PortraitMessage::Tell(Some(bytes(7)))),
+        ("none", PortraitMessage::Tell(None)),
+        ("asked for", PortraitMessage::Ask { hash: bytes(7), offset: 8192 }),
+        ("a part", PortraitMessage::Part { hash: bytes(7), offset: 8192, size: 8196, bytes: part }),
+    ];
+    said.map(|(name, message)| frame(&format!("picture: {name}"), None, None, Message::Portrait(message))).to_vec()
+}
+
+/// What is said first on a stream for a file.
+fn stream_frames() -> Vec<Value> {
+    let story = |name: &str, encoded: Vec<u8>| {
+        let (kind, body) = parts(&encoded);
+        json!({ "name": name, "kind": kind, "body": body, "hex": hex::encode(encoded) })
+    };
+    let request = FileRequest { id: Id(*b"transfer name 16"), offset: 65_536, tail: bytes(8) };
+    let mut stories = vec![
+        story("a file is asked for", request.encode().unwrap()),
+        story("its bytes follow", FileReply::Data { offset: 65_536 }.encode().unwrap()),
+    ];
+    for reason in FileRefusal::ALL {
+        stories.push(story(&format!("nothing follows: {}", reason.word()), FileReply::No(*reason).encode().unwrap()));
+    }
+    stories
+}
+
 fn preflight_frames() -> Vec<Value> {
     let word = |text: &str| Word::new(text).unwrap();
     let endpoint = |text: &str| Endpoint::from(text.parse::<std::net::SocketAddr>().unwrap());
@@ -288,6 +362,21 @@ fn refused() -> Vec<Value> {
         let items = vec![Cbor::from("1".repeat(length)); count];
         map(&[("udp", Cbor::Array(items)), ("certificate", Cbor::Bytes(vec![7; 32]))])
     };
+    let long = map(&[
+        ("line", 1.into()),
+        ("number", 1.into()),
+        ("id", Cbor::Bytes(vec![7; 16])),
+        ("sent", 1.into()),
+        ("text", "x".repeat(16_385).into()),
+    ]);
+    let one = map(&[
+        ("id", Cbor::Bytes(vec![7; 16])),
+        ("name", "a".into()),
+        ("size", 1.into()),
+        ("hash", Cbor::Bytes(vec![7; 32])),
+    ]);
+    let many = map(&[("offers", Cbor::Array(vec![one; 17]))]);
+    let short = map(&[("hash", Cbor::Bytes(vec![7; 31]))]);
     let stories = [
         ("envelope of another version", "version", envelope(2, "ping", &map(&[("id", 3.into())]))),
         ("bytes after the end", "trailing", trailing),
@@ -299,6 +388,9 @@ fn refused() -> Vec<Value> {
         ("call id of 15 bytes", "malformed", envelope(1, "call.ringing", &addressed(15, map(&[])))),
         ("17 candidates", "malformed", envelope(1, "call.candidates", &addressed(16, list(17, 1)))),
         ("candidate of 257 bytes", "malformed", envelope(1, "call.candidates", &addressed(16, list(1, 257)))),
+        ("message of 16385 bytes", "malformed", envelope(1, "text", &long)),
+        ("17 offers of files", "malformed", envelope(1, "files", &many)),
+        ("picture with a hash of 31 bytes", "malformed", envelope(1, "picture", &short)),
         ("five endpoints of a relay", "malformed", envelope(1, "relay.offer", &offer(5, 20))),
         ("endpoint of 65 bytes", "malformed", envelope(1, "relay.offer", &offer(1, 65))),
     ];
@@ -355,11 +447,14 @@ fn messages_are_those_in_the_vectors() {
         .chain(relay_frames())
         .chain(clock_frames())
         .chain(preflight_frames())
+        .chain(chat_frames())
+        .chain(file_frames())
+        .chain(portrait_frames())
         .collect();
     check(
         "messages",
         &json!({
-            "spec": "specs/04-link.md", "version": 1, "frames": frames, "contact": contacts, "later": later(),
+            "spec": "specs/04-link.md", "version": 1, "frames": frames, "contact": contacts, "streams": stream_frames(), "later": later(),
             "refused": refused(),
         }),
     );

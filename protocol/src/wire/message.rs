@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{self, CallMessage};
+use super::chat::{self, ChatMessage};
 use super::clock::{self, ClockMessage};
+use super::files::FilesMessage;
+use super::portrait::{self, PortraitMessage};
 use super::preflight::{self, PreflightMessage};
 use super::relay::{self, RelayMessage};
 use super::text::words;
@@ -47,6 +50,12 @@ pub enum Message {
     Clock(ClockMessage),
     /// Something about a preflight.
     Preflight(PreflightMessage),
+    /// Something about messages.
+    Chat(ChatMessage),
+    /// How files stand.
+    Files(FilesMessage),
+    /// Something about pictures of people.
+    Portrait(PortraitMessage),
     /// A kind that this version does not know. Never sent; the receiver answers with [`Message::Unsupported`].
     Unknown(Bounded<MAX_KIND>),
 }
@@ -186,6 +195,9 @@ impl Message {
             Self::Relay(message) => message.kind(),
             Self::Clock(message) => message.kind(),
             Self::Preflight(message) => message.body.kind(),
+            Self::Chat(message) => message.kind(),
+            Self::Files(_) => FilesMessage::KIND,
+            Self::Portrait(message) => message.kind(),
             Self::Unknown(kind) => kind.as_str(),
         }
     }
@@ -209,6 +221,9 @@ impl Message {
             Self::Relay(message) => relay::encode(message),
             Self::Clock(message) => clock::encode(message),
             Self::Preflight(message) => preflight::encode(message),
+            Self::Chat(message) => chat::encode(message),
+            Self::Files(message) => to_cbor(FilesMessage::KIND, message),
+            Self::Portrait(message) => portrait::encode(message),
             Self::Unknown(_) => Err(WireError::Encode("a kind that is not known here")),
         }?;
         Ok((self.kind(), body))
@@ -232,6 +247,7 @@ impl Message {
             "grant" => Self::Grant(from_cbor("grant", body)?),
             "grant.stored" => Self::GrantStored(from_cbor::<Stored>("grant.stored", body)?.generation),
             "friendship" => Self::Friendship(from_cbor::<State>("friendship", body)?.state),
+            FilesMessage::KIND => Self::Files(from_cbor(FilesMessage::KIND, body)?),
             "whereabouts" => Self::Whereabouts(from_cbor("whereabouts", body)?),
             _ => {
                 if let Some(message) = call::decode(kind, body)? {
@@ -240,6 +256,10 @@ impl Message {
                     Self::Relay(message)
                 } else if let Some(message) = clock::decode(kind, body)? {
                     Self::Clock(message)
+                } else if let Some(message) = chat::decode(kind, body)? {
+                    Self::Chat(message)
+                } else if let Some(message) = portrait::decode(kind, body)? {
+                    Self::Portrait(message)
                 } else if let Some(message) = preflight::decode(kind, body)? {
                     Self::Preflight(message)
                 } else {

@@ -73,6 +73,67 @@ impl<'de, const CHARS: usize> Deserialize<'de> for Line<CHARS> {
     }
 }
 
+/// Text of several lines that somebody wrote, safe to show: `\n` separates lines, no other control characters, nothing that
+/// turns the direction of writing over its end, or hides; at most `BYTES` bytes. Joiners and marks that writing needs stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Prose<const BYTES: usize>(String);
+
+impl<const BYTES: usize> Prose<BYTES> {
+    /// Makes it of any text; `None` if it is too long.
+    #[must_use]
+    pub fn clean(text: &str) -> Option<Self> {
+        if text.len() > BYTES {
+            return None;
+        }
+        let mut out = String::with_capacity(text.len());
+        let mut characters = text.chars().peekable();
+        while let Some(c) = characters.next() {
+            match c {
+                '\r' if characters.peek() == Some(&'\n') => {}
+                '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
+                '\t' => out.push(' '),
+                c if turns(c) => {}
+                c => out.push(c),
+            }
+        }
+        Some(Self(out.trim_matches('\n').trim_end().to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing is left of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+}
+
+impl<const BYTES: usize> From<Prose<BYTES>> for String {
+    fn from(prose: Prose<BYTES>) -> Self {
+        prose.0
+    }
+}
+
+impl<'de, const BYTES: usize> Deserialize<'de> for Prose<BYTES> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let length = text.len();
+        Self::clean(&text)
+            .ok_or_else(|| D::Error::custom(format_args!("text of {length} bytes, at most {BYTES} allowed")))
+    }
+}
+
+/// What is not shown in a text of several lines: as [`hidden`], but for what writing needs (joiners, non-joiners, single
+/// direction marks, soft hyphens).
+fn turns(c: char) -> bool {
+    hidden(c) && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200c}' | '\u{200e}' | '\u{200f}')
+}
+
 /// Text between machines, at most `BYTES` bytes, kept as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]

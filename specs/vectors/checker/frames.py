@@ -103,6 +103,10 @@ def short_blob(most):
     return lambda value, later: isinstance(value, dict) and list(value) == ["bytes"] and len(value["bytes"]) <= 2 * most
 
 
+def either(*types):
+    return lambda value, later: any(type_(value, later) for type_ in types)
+
+
 def addresses(value, later):
     return isinstance(value, list) and len(value) <= 8 and all(text(200)(item, later) for item in value)
 
@@ -162,6 +166,10 @@ CALL_RELAY = Fields(
 DESCRIPTION = Fields(
     kind=word("offer", "answer"), generation=unsigned(32), fingerprint=blob(32), sdp=text(16384), more_may=text(4096)
 )
+FILE_OFFER = Fields(id=blob(16), name=line(128), size=unsigned(64), hash=blob(32), paused_may=boolean)
+FILE_WORD = word("offered", "accepted", "paused", "declined", "done", "cancelled", "failed")
+FILE_ANSWER = Fields(id=blob(16), word=FILE_WORD, done_may=unsigned(64), reason_may=line(140))
+FILE_END = Fields(id=blob(16), cancelled_may=boolean, reason_may=line(140))
 SIDE = Fields(description=DESCRIPTION, candidates_may=candidates, relays_may=Items(4, CALL_RELAY))
 KINDS = {
     "open": Fields(session=unsigned(64), first=unsigned(64), of=unsigned(64), received=unsigned(64)),
@@ -223,6 +231,23 @@ KINDS = {
         Fields(packets=unsigned(32), lost=unsigned(32), jitter=unsigned(32), rate_may=unsigned(64))
     ),
     "preflight.end": preflight(Fields()),
+    "text": Fields(
+        line=unsigned(64), number=unsigned(64), id=blob(16), sent=unsigned(64), text=text(16384), call_may=blob(16)
+    ),
+    "text.got": Fields(line=unsigned(64), number=unsigned(64)),
+    "text.wait": Fields(line=unsigned(64), number=unsigned(64), ms=unsigned(32)),
+    "text.read": Fields(line=unsigned(64), number=unsigned(64)),
+    "files": Fields(
+        offers_may=Items(16, FILE_OFFER), answers_may=Items(16, FILE_ANSWER), ends_may=Items(16, FILE_END)
+    ),
+    "picture": Fields(hash=either(blob(0), blob(32))),
+    "picture.ask": Fields(hash=blob(32), offset=unsigned(32)),
+    "picture.part": Fields(hash=blob(32), offset=unsigned(32), size=unsigned(32), bytes=short_blob(8192)),
+}
+STREAM_KINDS = {
+    "file.get": Fields(id=blob(16), offset=unsigned(64), tail=blob(32)),
+    "file.data": Fields(offset=unsigned(64)),
+    "file.no": Fields(reason=word("closed", "changed", "busy")),
 }
 CONTACT_KINDS = {
     "request": Fields(id=unsigned(64), name_may=line(64), message_may=line(280), friends_may=boolean),
