@@ -52,7 +52,7 @@ fn core(clock: Clock) -> Core<u16> {
     };
     let mut core = Core::new(clock, settings, &[3; 32]);
     let root = RootKey::from_secret(&[1; 32]).public();
-    assert!(core.issue(clock, Account::Friend(root), "user".into(), "password"));
+    assert!(core.issue(clock, Account::Friend(root), "user".into(), "password", None));
     core
 }
 

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, stream};
 use twocan_control::{CallState, Handle, LinkPath};
 use twocan_tests::lab::net::Verdict;
 use twocan_tests::lab::packet;
@@ -24,11 +25,11 @@ fn possible() -> bool {
     namespace::missing().inspect(|why| println!("skipped: no laboratory can run here: {why}")).is_none()
 }
 
+/// How many pairs are tried at the same time: each is three nodes.
+const AT_ONCE: usize = 4;
+
 /// Two kinds connect and talk over the kind of path that is possible between them.
 async fn meet(a: &str, b: &str) -> Result<()> {
-    if !possible() {
-        return Ok(());
-    }
     let pair = Pair::linked([&a.parse()?, &b.parse()?], &setup()).await?;
     let (talk, _) = pair.talk().await?;
     until_path(&pair, &talk, matrix::expected(a, b)).await?;
@@ -39,43 +40,19 @@ async fn meet(a: &str, b: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn port_restricted_meets_port_restricted_directly() -> Result<()> {
-    meet("port-restricted", "port-restricted").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_carriers_nat_meets_endpoint_independent_directly() -> Result<()> {
-    meet("cgnat", "endpoint-independent").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn symmetric_meets_open_directly() -> Result<()> {
-    meet("symmetric", "open").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn symmetric_meets_symmetric_through_a_relay() -> Result<()> {
-    meet("symmetric", "symmetric").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_udp_they_talk_through_a_relay() -> Result<()> {
-    meet("udp-blocked", "port-restricted").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_with_only_tcp_443_talk_through_a_relay() -> Result<()> {
-    meet("tcp443", "tcp443").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ipv6_only_meets_ipv4_only_through_a_relay() -> Result<()> {
-    meet("ipv6-only", "open").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ipv6_only_meets_ipv6_only_directly() -> Result<()> {
-    meet("ipv6-only", "ipv6-only").await
+async fn every_pair_of_kinds_talks_by_the_path_that_must_be() -> Result<()> {
+    if !possible() {
+        return Ok(());
+    }
+    let met = matrix::pairs().into_iter().map(|(a, b)| async move {
+        let met = meet(&a, &b).await;
+        met.with_context(|| format!("{a} with {b}, which must be {:?}", matrix::expected(&a, &b)))
+    });
+    let met: Vec<Result<()>> = stream::iter(met).buffer_unordered(AT_ONCE).collect().await;
+    ensure!(met.len() == 36, "{} pairs", met.len());
+    let failed: Vec<String> = met.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(failed.is_empty(), "{failed:#?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use twocan_control::{FriendRelay, Handle, PlaceCall, RelayPolicy, RelayStatus, SetRelay};
+use twocan_control::{Doctor, FriendRelay, FriendUpdate, Handle, PlaceCall, RelayPolicy, RelayStatus, SetRelay};
 use twocan_tests::{DEADLINE, Node, Options, World, incoming_call};
 
 /// On loopback nothing is public: these nodes take what is not, too.
@@ -160,5 +160,29 @@ async fn a_port_that_systemd_hands_over_serves_the_relays_tls() -> Result<()> {
     // Off and on again: a socket that was handed over comes only once, so it is kept.
     assert!(serve(&world.people[1], RelayPolicy::Off).await?.tls.is_empty());
     assert_eq!(serve(&world.people[1], RelayPolicy::Friends).await?.tls, serving.tls);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_asks_no_relay_of_a_friend_from_whom_we_hide() -> Result<()> {
+    let world = World::with(&["alice", "bob", "carol"], &options()).await?;
+    for other in [1, 2] {
+        world.befriend(0, other).await?;
+        serve(&world.people[other], RelayPolicy::Friends).await?;
+    }
+    let [alice, bob, ..] = &world.people[..] else { unreachable!() };
+    relaying(alice, "both relays", |status| status.for_me.iter().filter(|relay| relay.ready).count() == 2).await?;
+    let named = |doctor: &Doctor| {
+        let mut names: Vec<String> = doctor.relays.iter().map(|relay| relay.friend.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(named(&alice.api().doctor().await?), ["bob", "carol"]);
+    let hide = FriendUpdate { hide_address: Some(true), ..FriendUpdate::default() };
+    alice.api().update_friend("bob", hide).await?;
+    let before = bob.api().relay().await?;
+    assert_eq!(named(&alice.api().doctor().await?), ["carol"]);
+    let after = bob.api().relay().await?;
+    assert_eq!((before.stun_answers, before.refused), (after.stun_answers, after.refused), "{after:?}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! A packet passes in one go: the socket's task asks the state machine under a lock and sends at once, without another
 //! task in between. Started by the service ([`Server::start`]); everything ends with the last clone.
 
+mod complaints;
 mod config;
 mod listen;
 mod sockets;
@@ -94,7 +95,7 @@ impl Server {
         let secret: [u8; 32] = rand::random();
         let core = Core::new(clock(), settings(&config), &secret);
         let began = Arc::new(Notify::new());
-        Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
+        let server = Self(Arc::new_cyclic(|inner: &Weak<Inner>| Inner {
             core: Mutex::new(core),
             out: RwLock::new(None),
             streams: Streams::default(),
@@ -102,7 +103,9 @@ impl Server {
             config: Mutex::new(config),
             ticker: tokio::spawn(tick(inner.clone(), began.clone())).abort_handle(),
             began,
-        }))
+        }));
+        tokio::spawn(complaints::tell(Arc::downgrade(&server.0)));
+        server
     }
 
     /// How datagrams leave through the calls' port. The mux gives it; it should not hold the mux alive (`Weak`).
@@ -127,13 +130,11 @@ impl Server {
     /// many credentials of this friend are in use.
     pub fn issue(&self, friend: RootPublic, kind: Kind) -> Option<Credential> {
         // Both count as the friend's use; the kind is in the name only for the log.
-        self.0.issue(
-            Account::Friend(friend),
-            match kind {
-                Kind::Own => "o",
-                Kind::Partner => "p",
-            },
-        )
+        let (name, life) = match kind {
+            Kind::Own => ("o", None),
+            Kind::Partner => ("p", Some(core::PARTNER_LIFE)),
+        };
+        self.0.issue(Account::Friend(friend), name, life)
     }
 
     /// A new credential for a node that is no friend, where the policy is [`Policy::Anyone`]. All nodes of one source
@@ -141,7 +142,7 @@ impl Server {
     pub fn issue_guest(&self, source: &str) -> Option<Credential> {
         let digest = Sha256::digest(source.as_bytes());
         let number = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
-        self.0.issue(Account::Guest(number), "g")
+        self.0.issue(Account::Guest(number), "g", None)
     }
 
     /// Ends all credentials and allocations of a friend.
@@ -217,11 +218,11 @@ impl Inner {
         lock(&self.core)
     }
 
-    fn issue(&self, account: Account, kind: &str) -> Option<Credential> {
+    fn issue(&self, account: Account, kind: &str, life: Option<Duration>) -> Option<Credential> {
         let user = format!("{kind}{}", hex(&rand::random::<[u8; USER_LEN]>()));
         let password = hex(&rand::random::<[u8; PASSWORD_LEN]>());
         let clock = clock();
-        if !self.core().issue(clock, account, user.clone(), &password) {
+        if !self.core().issue(clock, account, user.clone(), &password, life) {
             return None;
         }
         self.began.notify_one();

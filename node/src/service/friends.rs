@@ -234,7 +234,8 @@ impl Service {
         let uri: AddressUri = add.address.trim().parse().map_err(|error: twocan_protocol::address::UriError| {
             Error::new(Code::BadAddress, error.to_string()).hint("copy the whole address again, or scan the QR code")
         })?;
-        if !uri.hints.is_empty() {
+        // Whoever made the address may have written hints that nobody else has seen: they are not asked in the open.
+        if !uri.hints.is_empty() && !self.book.hides_all() {
             let (swarm, hints) = (self.swarm.clone(), uri.hints.clone());
             tokio::spawn(async move { swarm.add_bootstrap(hints).await });
         }

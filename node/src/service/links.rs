@@ -445,6 +445,10 @@ impl Service {
     pub(super) fn relink(&mut self, root: RootPublic) {
         self.settle_hiding();
         self.use_offers();
+        if self.book.hides(&root) {
+            // What it holds of our relay says where we are.
+            self.relays.own.server.revoke(&root);
+        }
         self.open_gates();
         self.dials.stop(&root);
         if self.sessions.contains_key(&root) {

@@ -95,6 +95,13 @@ impl Row {
         let runs_talked = each.iter().filter(|run| run.talked).count();
         Self { a: a.to_owned(), b: b.to_owned(), runs: each.len(), runs_talked, all, each }
     }
+
+    /// Whether they talked in each run, by the kind of path that it must be (as far as that is known of these kinds).
+    pub fn is_as_it_must(&self) -> bool {
+        let known = KINDS.contains(&self.a.as_str()) && KINDS.contains(&self.b.as_str());
+        let path = if expected(&self.a, &self.b) == LinkPath::Direct { "direct" } else { "relayed" };
+        self.all.talked && (!known || self.all.media_path.as_deref() == Some(path))
+    }
 }
 
 /// The different values, the most frequent first, joined by a comma.

@@ -18,8 +18,8 @@ use super::{Client, Inner, Server, Via, lock};
 
 /// Connections at the same time; each costs some 50 kB with TLS.
 const CONNECTIONS: usize = 256;
-/// Connections of one address: a household behind one address in several calls, with some of the swarm's.
-const PER_ADDRESS: u32 = 24;
+/// Connections of one source, an address or a /56 of IPv6: a household in several calls, with some of the swarm's.
+const PER_SOURCE: u32 = 24;
 /// From the connection to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// From there to an allocation, and from its end to another.
@@ -43,7 +43,7 @@ pub enum ListenError {
 #[derive(Default)]
 pub(super) struct Streams {
     open: Mutex<HashMap<u64, Arc<Queue>>>,
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    by_source: Mutex<HashMap<IpAddr, u32>>,
     last: AtomicU64,
     listeners: Mutex<Vec<AbortHandle>>,
 }
@@ -71,13 +71,13 @@ impl Streams {
     }
 
     fn enter(&self, ip: IpAddr) -> bool {
-        let mut addresses = lock(&self.by_address);
-        if addresses.values().map(|count| *count as usize).sum::<usize>() >= CONNECTIONS {
+        let mut sources = lock(&self.by_source);
+        if sources.values().map(|count| *count as usize).sum::<usize>() >= CONNECTIONS {
             return false;
         }
-        let count = addresses.entry(ip).or_default();
+        let count = sources.entry(source(ip)).or_default();
         *count += 1;
-        let fits = *count <= PER_ADDRESS;
+        let fits = *count <= PER_SOURCE;
         if !fits {
             *count -= 1;
         }
@@ -85,13 +85,22 @@ impl Streams {
     }
 
     fn leave(&self, ip: IpAddr) {
-        let mut addresses = lock(&self.by_address);
-        if let Some(count) = addresses.get_mut(&ip) {
+        let mut sources = lock(&self.by_source);
+        let source = source(ip);
+        if let Some(count) = sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&ip);
+                sources.remove(&source);
             }
         }
+    }
+}
+
+/// Who is counted as one: a household has one address, or a whole network of IPv6 (RFC 6177).
+fn source(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 72 << 72).into()),
     }
 }
 
@@ -228,4 +237,20 @@ async fn splice(mut stream: TcpStream, port: u16) -> io::Result<()> {
     let mut swarm = tokio::time::timeout(HANDSHAKE, TcpStream::connect(to)).await??;
     swarm.set_nodelay(true)?;
     tokio::io::copy_bidirectional(&mut stream, &mut swarm).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_many_addresses_takes_no_more_places_than_a_household() {
+        let streams = Streams::default();
+        let host = |n: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | n).into());
+        let entered = (0..500).filter(|n| streams.enter(host(*n))).count();
+        assert_eq!(entered, PER_SOURCE as usize);
+        assert!(streams.enter(IpAddr::V6((0x2001_0db9_u128 << 96).into())), "others have places");
+        streams.leave(host(3));
+        assert!(streams.enter(host(900)));
+    }
 }

@@ -26,6 +26,9 @@ pub use today::DayUse;
 pub(crate) const CREDENTIAL_LIFE: Duration = Duration::from_secs(3600);
 /// A credential that was used is good for this long after its last allocation is gone: an address change in a call.
 const CREDENTIAL_REST: Duration = Duration::from_secs(600);
+/// The credential of a friend's partner ends after this time though it is in use: it is for one call. A longer one goes on
+/// over the friend's own allocation.
+pub(crate) const PARTNER_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Credentials of one account; the oldest unused one goes. A call takes two, and some calls may begin at once.
 const CREDENTIALS: usize = 64;
 /// Accounts of nodes that are no friends, in a day.
@@ -99,6 +102,10 @@ pub(crate) struct Counters {
     pub(crate) bindings: u64,
     /// Requests that showed no good credential.
     pub(crate) unauthorized: u64,
+    /// Of these, with a credential that is wrong, has ended, or was taken back.
+    pub(crate) wrong: u64,
+    /// Of these, without an answer: too many came from one network.
+    pub(crate) unanswered: u64,
     /// Packets dropped for a quota.
     pub(crate) over_quota: u64,
     /// Packets from or for a peer without a permission.
@@ -126,6 +133,8 @@ struct User {
     account: Account,
     key: Key,
     expires: Instant,
+    /// Nothing is granted after this, though it is in use.
+    ends: Option<Instant>,
     allocations: usize,
     used: bool,
 }
@@ -215,8 +224,15 @@ impl<S: Clone> Core<S> {
         }
     }
 
-    /// Lets a credential in. `false` if this account is not served, or there are too many of its kind.
-    pub(crate) fn issue(&mut self, clock: Clock, account: Account, user: String, password: &str) -> bool {
+    /// Lets a credential in, that ends after this time even in use if one is given. `false` if this account is not served, or there are too many of its kind.
+    pub(crate) fn issue(
+        &mut self,
+        clock: Clock,
+        account: Account,
+        user: String,
+        password: &str,
+        life: Option<Duration>,
+    ) -> bool {
         let guests = self.accounts.keys().filter(|account| matches!(account, Account::Guest(_))).count();
         let full = matches!(account, Account::Guest(_)) && guests >= GUESTS && !self.accounts.contains_key(&account);
         if !self.serves(account) || full {
@@ -236,7 +252,8 @@ impl<S: Clone> Core<S> {
         books.users.push_back(user.clone());
         let key = Key::long_term(&user, REALM, password);
         let expires = clock.now + CREDENTIAL_LIFE;
-        self.users.insert(user, User { account, key, expires, allocations: 0, used: false });
+        let ends = life.map(|life| clock.now + life);
+        self.users.insert(user, User { account, key, expires, ends, allocations: 0, used: false });
         true
     }
 

@@ -1,9 +1,11 @@
 //! What people see of relays.
 
 use twocan_control as api;
+use twocan_protocol::identity::RootPublic;
 
 use super::super::Service;
 use super::super::doctor::Target;
+use super::Remote;
 use crate::relay::{Policy, UsedBy};
 
 fn policy_out(policy: Policy) -> api::RelayPolicy {
@@ -75,7 +77,9 @@ impl Service {
 
     /// Friends' relays, for the doctor to ask.
     pub(in crate::service) fn relay_targets(&self) -> Vec<Target> {
-        let useful = self.relays.remote.iter().filter(|(_, remote)| remote.is_useful());
+        // To ask is to be seen: not by those from whom we hide.
+        let asked = |root: &RootPublic, remote: &Remote| remote.is_useful() && !self.book.hides(root);
+        let useful = self.relays.remote.iter().filter(|(root, remote)| asked(root, remote));
         useful
             .map(|(root, remote)| Target {
                 friend: self.book.name_of(root),

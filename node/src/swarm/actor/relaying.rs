@@ -248,8 +248,13 @@ impl Actor {
                 local.iter().take_while(|part| !is_circuit(&Multiaddr::from(part.clone()))).collect();
             info.relay = self.connections.peer_at(&without_peer(transport)).and_then(|relay| to_ours(&relay));
         }
-        let key = if info.outbound { info.relay.as_ref().and_then(super::to_theirs) } else { Some(peer) };
-        info.limit = key.and_then(|key| self.errands.limits.remove(&key)).map(|(limit, _)| limit);
+        info.limit = if info.outbound {
+            // All circuits of a relay have its limit: others that were asked for at the same time need it, too.
+            let relay = info.relay.as_ref().and_then(super::to_theirs);
+            relay.and_then(|relay| self.errands.limits.get(&relay)).map(|(limit, _)| *limit)
+        } else {
+            self.errands.limits.remove(&peer).map(|(limit, _)| limit)
+        };
     }
 
     pub(super) fn relay_nodes(&self) -> Vec<RelayNode> {

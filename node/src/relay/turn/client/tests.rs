@@ -96,7 +96,7 @@ impl World {
         let clock = Clock { now, unix_ms: 1_800_000_000_000 };
         let mut core = Core::new(clock, settings, &[5; 32]);
         let root = twocan_protocol::identity::RootKey::from_secret(&[1; 32]).public();
-        assert!(core.issue(clock, Account::Friend(root), "user".into(), "password"));
+        assert!(core.issue(clock, Account::Friend(root), "user".into(), "password", None));
         Self {
             began: now,
             now,
@@ -323,7 +323,7 @@ fn a_relay_that_was_restarted_is_noticed() {
     let root = twocan_protocol::identity::RootKey::from_secret(&[1; 32]).public();
     world.core.revoke(Account::Friend(root));
     let clock = world.clock();
-    assert!(world.core.issue(clock, Account::Friend(root), "user".into(), "password"));
+    assert!(world.core.issue(clock, Account::Friend(root), "user".into(), "password", None));
     world.run(Duration::from_secs(400), false);
     assert_eq!(world.events.last().unwrap().1, Event::Lost(Failure::Forgotten));
 }

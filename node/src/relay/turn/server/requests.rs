@@ -64,7 +64,10 @@ impl<S: Clone> Core<S> {
             Ok(known) => known,
             Err(refused) => {
                 self.counters.unauthorized += 1;
+                // Whoever begins shows none, and is told what to show.
+                self.counters.wrong += u64::from(message.has_integrity() && refused == UNAUTHENTICATED);
                 if !self.may_answer(clock, client) {
+                    self.counters.unanswered += 1;
                     return None;
                 }
                 let mut writer =
@@ -138,7 +141,9 @@ impl<S: Clone> Core<S> {
             return Err(STALE_NONCE);
         }
         let known = self.users.get(user).filter(|known| {
-            realm == REALM && (known.expires > clock.now || known.allocations > 0) && message.is_authentic(&known.key)
+            let lives = known.expires > clock.now || known.allocations > 0;
+            let ended = known.ends.is_some_and(|ends| ends <= clock.now);
+            realm == REALM && lives && !ended && message.is_authentic(&known.key)
         });
         known.map(|known| Known { user: user.to_owned(), key: known.key.clone() }).ok_or(UNAUTHENTICATED)
     }

@@ -132,7 +132,7 @@ impl Rig {
     }
 
     fn issue(&mut self, account: Account, user: &str) {
-        assert!(self.core.issue(self.clock, account, user.into(), "password"));
+        assert!(self.core.issue(self.clock, account, user.into(), "password", None));
     }
 
     /// An allocation with a permission and channel 0x4000 for this peer.
@@ -398,6 +398,28 @@ fn families_are_given_by_choice_and_each_relays_to_its_own() {
 }
 
 #[test]
+fn what_a_partner_was_given_for_a_call_ends_though_it_is_refreshed() {
+    let mut rig = Rig::usual();
+    let life = Duration::from_secs(3600);
+    assert!(rig.core.issue(rig.clock, friend(1), "partner".into(), "password", Some(life)));
+    rig.issue(friend(1), "own");
+    for (port, user) in [(1, "partner"), (2, "own")] {
+        assert_eq!(rig.code(client(port), user, method::ALLOCATE, &allocate()), 0);
+    }
+    for _ in 0..11 {
+        rig.pass(300);
+        assert_eq!(rig.code(client(1), "partner", method::REFRESH, &[]), 0);
+        assert_eq!(rig.code(client(2), "own", method::REFRESH, &[]), 0);
+    }
+    rig.pass(300);
+    let late = rig.signed(client(1), "partner", method::REFRESH, &[]);
+    assert_eq!(Message::parse(&rig.ask(client(1), &late)).unwrap().error(), Some(401));
+    assert_eq!(rig.code(client(2), "own", method::REFRESH, &[]), 0);
+    rig.pass(601);
+    assert_eq!(*rig.fake.open.borrow(), 0, "both have run out");
+}
+
+#[test]
 fn other_transports_and_unknown_attributes_are_refused_as_the_rfc_says() {
     let mut rig = Rig::usual();
     rig.issue(friend(1), "alice");
@@ -551,7 +573,7 @@ fn turning_it_off_ends_what_there_is() {
     let settings = Settings { guests: false, ..rig.core.settings.clone() };
     rig.core.set_settings(settings.clone());
     assert_eq!(*rig.fake.open.borrow(), 1);
-    assert!(!rig.core.issue(rig.clock, guest(2), "more".into(), "password"));
+    assert!(!rig.core.issue(rig.clock, guest(2), "more".into(), "password", None));
     rig.core.set_settings(Settings { friends: false, ..settings });
     assert_eq!(*rig.fake.open.borrow(), 0);
 }
