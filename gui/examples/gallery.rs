@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     let told = node.clone();
     std::thread::spawn(move || life(&told));
     let options = Options { devices: Devices { synthetic: true, ..Devices::default() }, ..Options::default() };
-    twocan_gui::open(move |wake| {
+    twocan_gui::open(true, move |wake| {
         Worker::start_on(options, wake, move || {
             let node = node.clone();
             async move { Ok(node) }

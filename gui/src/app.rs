@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eframe::egui;
+use twocan_media::video::VideoSource;
 
+use crate::attention::Attention;
 use crate::model::call::Party;
 use crate::model::{self, Model, Update};
 use crate::pace::Pace;
@@ -17,6 +19,16 @@ use crate::worker::{Command, Options, Wake, Worker};
 /// Times in the window ("5 min ago", the length of a call) are brought up to date this often.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What stands for the camera: `moving:NUMBER`, a synthetic picture, or a Y4M or IVF file. For machines without one.
+pub const CAMERA_VARIABLE: &str = "TWOCAN_GUI_CAMERA";
+
+fn camera_of(word: &str) -> anyhow::Result<VideoSource> {
+    Ok(match word.strip_prefix("moving:") {
+        Some(seed) => VideoSource::Moving { seed: seed.parse()? },
+        None => VideoSource::file(std::path::Path::new(word))?,
+    })
+}
+
 /// Opens the window and stays until it is closed.
 ///
 /// # Errors
@@ -26,15 +38,17 @@ pub fn run() -> anyhow::Result<()> {
     let home = home.ok_or_else(|| anyhow::anyhow!("there is no home folder: set $HOME or $TWOCAN_HOME"))?;
     // For machines without microphone and camera, and for those who want to see how it looks.
     let synthetic = std::env::var_os("TWOCAN_GUI_SYNTHETIC").is_some_and(|value| !value.is_empty());
-    let options = Options { home, devices: Devices { synthetic, ..Devices::default() } };
-    open(|wake| Worker::start(options, wake))
+    let camera = std::env::var(CAMERA_VARIABLE).ok().filter(|value| !value.is_empty());
+    let camera = camera.map(|word| camera_of(&word)).transpose()?;
+    let options = Options { home, devices: Devices { synthetic, camera } };
+    open(synthetic, |wake| Worker::start(options, wake))
 }
 
-/// Opens the window on a worker of one's choice.
+/// Opens the window on a worker of one's choice; with `synthetic` sound the bell is silent, too.
 ///
 /// # Errors
 /// There is no display, or no OpenGL.
-pub fn open(worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> anyhow::Result<()> {
+pub fn open(synthetic: bool, worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> anyhow::Result<()> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("twocan")
         .with_app_id("twocan-gui")
@@ -46,7 +60,8 @@ pub fn open(worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> a
         let (context, pace) = (creation.egui_ctx.clone(), paced(creation));
         let waking = pace.clone();
         let worker = worker(Arc::new(move || waking.request(&context)))?;
-        Ok(Box::new(App { worker, pace, shell: Shell::default() }))
+        let attention = Attention::new(&creation.egui_ctx, synthetic);
+        Ok(Box::new(App { worker, pace, attention, shell: Shell::default() }))
     });
     eframe::run_native("twocan", native, make).map_err(|error| anyhow::anyhow!("the window cannot be opened: {error}"))
 }
@@ -77,25 +92,39 @@ pub(crate) fn renderer(gl: &eframe::glow::Context) -> String {
 struct App {
     worker: Worker,
     pace: Pace,
+    attention: Attention,
     shell: Shell,
 }
 
-impl eframe::App for App {
-    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
-        let now_ms = unix_ms();
-        self.pace.drawn();
-        while let Some(update) = self.worker.try_next() {
-            self.shell.model.apply(update, now_ms);
-        }
-        self.shell.model.tidy(now_ms);
-        let commands = self.shell.show(ui, now_ms, self.worker.live());
+impl App {
+    fn act(&mut self, commands: Vec<Command>, now_ms: u64) {
         for command in commands {
             if let Err(error) = self.worker.send(command) {
                 self.shell.model.apply(Update::Refused(error), now_ms);
             }
         }
+    }
+}
+
+impl eframe::App for App {
+    /// What goes on while the window is hidden, too: calls ring.
+    fn logic(&mut self, context: &egui::Context, _frame: &mut eframe::Frame) {
+        let now_ms = unix_ms();
+        while let Some(update) = self.worker.try_next() {
+            self.shell.model.apply(update, now_ms);
+        }
+        self.shell.model.tidy(now_ms);
+        let commands = self.attention.follow(context, &self.shell.model);
+        self.act(commands, now_ms);
         // Whatever comes from the node or the camera asks for a repaint by itself.
-        ui.ctx().request_repaint_after(TICK);
+        context.request_repaint_after(TICK);
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        let now_ms = unix_ms();
+        self.pace.drawn();
+        let commands = self.shell.show(ui, now_ms, self.worker.live());
+        self.act(commands, now_ms);
     }
 }
 
@@ -120,6 +149,8 @@ pub struct Shell {
     pub model: Model,
     /// What the person is typing and looking at.
     pub state: State,
+    /// The pictures of friends.
+    pub faces: screens::Faces,
     /// More people in the call that is shown.
     pub guests: Vec<Guest>,
     textures: Textures,
@@ -145,7 +176,8 @@ impl Shell {
         let films: Vec<(Place, &Film)> = here.chain(guests).collect();
         self.textures.refresh(ui.ctx(), films.iter().copied());
         parties.extend(self.guests.iter().map(|guest| guest.party.clone()));
-        let view = View { now_ms, media: media.as_deref(), textures: &self.textures, parties: &parties, films: &films };
+        let (media, textures, faces) = (media.as_deref(), &self.textures, &self.faces);
+        let view = View { now_ms, media, textures, faces, parties: &parties, films: &films };
         let mut commands = Vec::new();
         screens::show(ui, &mut self.model, &mut self.state, &view, &mut commands);
         commands

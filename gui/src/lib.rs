@@ -11,6 +11,7 @@
 //! without both.
 
 pub mod app;
+pub mod attention;
 pub mod bench;
 pub mod design;
 pub mod model;

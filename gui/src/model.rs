@@ -14,6 +14,7 @@ pub mod call;
 pub mod ring;
 
 use call::Stage;
+use call::gear::{Found, Gears};
 
 /// Most messages that are kept to be shown; the oldest go first.
 const MAX_TOASTS: usize = 4;
@@ -91,6 +92,8 @@ pub enum Update {
     },
     /// A recording is complete.
     Recorded(PathBuf),
+    /// What there is to choose from.
+    Found(Found),
 }
 
 /// A message that goes away by itself.
@@ -137,6 +140,8 @@ pub struct Model {
     pub seat: Option<CallId>,
     /// The call that is here, beyond what the node keeps of it.
     pub stage: Stage,
+    /// What there is to choose from.
+    pub gears: Gears,
     /// What the person did about calls that ring.
     pub rings: ring::Rings,
     toasts: VecDeque<Toast>,
@@ -167,10 +172,14 @@ impl Model {
             Update::Device { part, trouble: Some(text) } => drop(self.devices.insert(part, text)),
             Update::Device { part, trouble: None } => drop(self.devices.remove(part)),
             Update::Seat(seat) => {
+                if let Some(call) = &seat {
+                    self.rings.taken(call);
+                }
                 self.seat = seat;
                 self.devices.clear();
                 self.stage = Stage::default();
             }
+            Update::Found(found) => self.gears.found(found),
             Update::Quality { call, quality } => {
                 self.stage.numbers(&quality, now_ms);
                 if let Some(call) = self.calls.get_mut(&call) {

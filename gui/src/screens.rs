@@ -1,9 +1,10 @@
 //! What is drawn, screen by screen. Each takes the model and says what the person wants done.
 
-mod call;
+pub mod call;
 mod dialogs;
 mod friend;
 mod home;
+pub mod ring;
 mod side;
 mod trouble;
 
@@ -24,6 +25,10 @@ pub use dialogs::Dialog;
 pub struct State {
     /// A window above the others.
     pub dialog: Option<Dialog>,
+    /// The page of a call.
+    pub call: call::State,
+    /// A call that rings.
+    pub ring: ring::State,
     /// What stands in the search field.
     pub search: String,
     /// What stands in the passphrase field.
@@ -33,6 +38,9 @@ pub struct State {
     /// A node is being started since (Unix ms).
     pub starting_ms: Option<u64>,
 }
+
+/// Pictures of friends, by their ids.
+pub type Faces = std::collections::BTreeMap<twocan_control::FriendId, egui::TextureId>;
 
 /// What is given to look at.
 pub struct View<'a> {
@@ -44,6 +52,8 @@ pub struct View<'a> {
     pub parties: &'a [Party],
     /// The pictures of the call.
     pub textures: &'a Textures,
+    /// The pictures that friends chose for themselves.
+    pub faces: &'a Faces,
     /// Where they come from.
     pub films: &'a [(Place, &'a Film)],
 }
@@ -64,15 +74,24 @@ pub fn show(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, comm
         return;
     }
     state.starting_ms = None;
+    ring::show(ui, model, &mut state.ring, view, commands);
+    if call::alone(ui, model, &mut state.call, view, commands) {
+        return;
+    }
     let side = Frame::new().fill(palette.side).inner_margin(Margin::same(14));
     Panel::left("side").exact_size(290.0).resizable(false).show_separator_line(false).frame(side).show(ui, |ui| {
         side::show(ui, model, state, view, commands);
     });
-    call::ringing(ui, model, commands);
+    ring::line(ui, model, commands);
+    if call::shown(model, &state.call).is_some() {
+        CentralPanel::default()
+            .frame(Frame::NONE)
+            .show(ui, |ui| call::show(ui, model, &mut state.call, view, commands));
+        toasts(ui, model);
+        return;
+    }
     CentralPanel::default().frame(page).show(ui, |ui| {
-        if model.current_call().is_some() {
-            call::show(ui, model, view, commands);
-        } else if model.selected().is_some() {
+        if model.selected().is_some() {
             friend::show(ui, model, state, view, commands);
         } else {
             home::show(ui, model, state, view, commands);

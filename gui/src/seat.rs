@@ -11,10 +11,11 @@ mod wire;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
-use twocan_control::{Call, Error, RecordCall};
+use twocan_control::{Call, Error, FriendId, RecordCall};
 use twocan_media::audio::process::ProcessingSettings;
 use twocan_media::audio::{AudioSettings, AudioSink, AudioSource};
 use twocan_media::session::{Levels, Outgoing, Part, ScreenOptions, Session, SessionConfig, SessionError, Share};
+use twocan_media::settings::MediaSettings;
 use twocan_media::video::{Settings, VideoSink, VideoSource};
 
 use crate::model::Update;
@@ -31,50 +32,40 @@ const QUEUE: usize = 96;
 /// Seed of the synthetic voice and picture.
 const SEED: u64 = 1;
 
-/// Which devices are used.
+/// What stands for devices in place of what a person chose, from the start of the program on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Devices {
     /// A synthetic voice and no speaker instead of the machine's, to try calls on a machine without them.
     pub synthetic: bool,
-    /// What stands for the camera; none: the first that works, or a synthetic picture if all is synthetic.
+    /// What stands for the camera; none: what the person chose, or a synthetic picture if all is synthetic.
     pub camera: Option<VideoSource>,
-    /// The microphone's id; none: the system's default.
-    pub microphone: Option<String>,
-    /// The speaker's id; none: the system's default.
-    pub speaker: Option<String>,
-    /// What is done to my voice.
-    pub processing: ProcessingSettings,
-    /// How loud the friend is played, 1 is as it comes.
-    pub volume: Option<f32>,
 }
 
 impl Devices {
     /// What stands for the camera.
     #[must_use]
-    pub fn camera(&self) -> VideoSource {
+    pub fn camera(&self, settings: &MediaSettings) -> VideoSource {
         match &self.camera {
             Some(source) => source.clone(),
             None if self.synthetic => VideoSource::Moving { seed: SEED },
-            None => VideoSource::Camera(None),
+            None => settings.video_source(),
         }
     }
 
-    /// What stands for the microphone.
-    #[must_use]
-    pub fn microphone(&self) -> AudioSource {
-        if self.synthetic { AudioSource::Speech { seed: SEED } } else { AudioSource::Device(self.microphone.clone()) }
-    }
-
-    fn session(&self, camera: &Film, screen: &Film) -> SessionConfig {
-        let audio_out = if self.synthetic { AudioSink::Null } else { AudioSink::Device(self.speaker.clone()) };
+    fn session(&self, settings: &MediaSettings, camera: &Film, screen: &Film) -> SessionConfig {
+        let (audio_in, audio_out) = if self.synthetic {
+            (AudioSource::Speech { seed: SEED }, AudioSink::Null)
+        } else {
+            (settings.audio_source(), settings.audio_sink())
+        };
         SessionConfig {
-            audio_in: self.microphone(),
+            audio_in,
             audio_out,
             muted: false,
-            audio: AudioSettings { processing: self.processing, ..AudioSettings::default() },
+            audio: AudioSettings { processing: settings.processing(), ..AudioSettings::default() },
             video_in: None,
             video_out: VideoSink::Tap(camera.tap()),
-            video: Settings::default(),
+            video: Settings { turn: settings.video.camera_turn, ..Settings::default() },
             screen: ScreenOptions { sink: VideoSink::Tap(screen.tap()), ..ScreenOptions::default() },
         }
     }
@@ -89,10 +80,15 @@ pub enum Act {
     Microphone(Option<String>),
     /// Listens on this speaker (its id, or the default).
     Speaker(Option<String>),
-    /// Shows this camera from now on.
-    Camera(VideoSource),
-    /// How loud the friend is, 0 to 4; 1 is as it comes.
-    Volume(f32),
+    /// Shows this camera from now on (its name, or the first that works).
+    Camera(Option<String>),
+    /// How loud a friend is, percent of what comes.
+    Volume {
+        /// Whose voice.
+        friend: FriendId,
+        /// 0 to [`twocan_media::settings::MAX_VOLUME_PERCENT`].
+        percent: u16,
+    },
     /// What is done to my voice.
     Processing(ProcessingSettings),
     /// The key to talk is held, or let go.
@@ -127,6 +123,7 @@ impl Media {
     /// What the session says: nothing to listen to or to speak into.
     pub fn open(
         devices: &Devices,
+        settings: &MediaSettings,
         video: bool,
         wake: &Wake,
     ) -> Result<(Self, mpsc::Receiver<Outgoing>, Option<Update>), Error> {
@@ -134,13 +131,10 @@ impl Media {
         let (tx, rx) = mpsc::channel(QUEUE);
         // A full queue means that the node does not read: what does not fit is old by then.
         let out = Arc::new(move |outgoing| drop(tx.try_send(outgoing)));
-        let session = Session::start_with(devices.session(&camera, &screen), out);
+        let session = Session::start_with(devices.session(settings, &camera, &screen), out);
         let session = session.map_err(|error| internal(&error))?;
-        if let Some(volume) = devices.volume {
-            session.set_volume(0, volume);
-        }
         let media = Self { session, camera, screen, own, recorder: Mutex::default() };
-        let trouble = if video { media.set_video(Some(devices.camera())) } else { None };
+        let trouble = if video { media.set_video(Some(devices.camera(settings))) } else { None };
         Ok((media, rx, trouble))
     }
 
@@ -159,6 +153,12 @@ impl Media {
         self.session.set_muted(muted);
     }
 
+    /// How loud the friend is; 1 is as it comes.
+    pub fn set_volume(&self, volume: f32) {
+        // The voice of the friend is stream 0 of a call between two.
+        self.session.set_volume(0, volume);
+    }
+
     /// Shares a screen, or none any more. May wait for the sound system.
     ///
     /// # Errors
@@ -175,14 +175,14 @@ impl Media {
         match act {
             Act::Microphone(id) => self.session.set_microphone(&AudioSource::Device(id.clone())),
             Act::Speaker(id) => self.session.set_speaker(Some(id.clone())),
-            Act::Camera(source) if self.session.preview().is_some() => match self.set_video(Some(source.clone())) {
+            Act::Camera(name) if self.shows_me() => match self.set_video(Some(VideoSource::Camera(name.clone()))) {
                 Some(Update::Device { trouble: Some(text), .. }) => {
                     return Err(Error::new(twocan_control::Code::Internal, text));
                 }
                 _ => Ok(()),
             },
-            Act::Volume(volume) => {
-                self.session.set_volume(0, *volume);
+            Act::Volume { percent, .. } => {
+                self.set_volume(f32::from(*percent) / 100.0);
                 Ok(())
             }
             Act::Processing(settings) => {

@@ -3,7 +3,9 @@
 //! It ends when its [`Worker`] is dropped. Commands run beside each other, so that a slow one holds nobody up; what
 //! comes of them is an [`Update`].
 
+pub mod bell;
 mod engine;
+pub mod notify;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use twocan_control::{
 };
 
 use crate::model::Update;
+use crate::model::call::gear::Look;
 use crate::seat::{Act, Devices, Live};
 use engine::Engine;
 
@@ -85,6 +88,8 @@ pub enum Command {
         /// What.
         act: Act,
     },
+    /// Look what can be shared, or which devices there are.
+    Look(Look),
     /// Ask somebody to be a friend.
     Add(AddFriend),
     /// Answer a stranger's request.

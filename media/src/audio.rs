@@ -21,6 +21,7 @@ pub mod process;
 pub mod protection;
 pub mod red;
 pub mod resample;
+pub mod ring;
 pub mod sender;
 pub mod source;
 pub mod stretch;

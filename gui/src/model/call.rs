@@ -1,6 +1,7 @@
 //! What the window shows of a call beyond what the node says of it: who stands on which tile, how good it is in words,
 //! and the numbers of the last minutes for the plots.
 
+pub mod gear;
 pub mod layout;
 pub mod mark;
 pub mod plot;

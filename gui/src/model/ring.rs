@@ -3,34 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use twocan_control::{Availability, Call, CallId, CallState, Direction};
+use twocan_media::audio::ring::Tune;
 
 use super::Model;
 use super::call::running;
-
-/// What is heard while nobody talks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tune {
-    /// Nothing.
-    #[default]
-    Silence,
-    /// Somebody calls.
-    Ring,
-    /// Somebody calls while I talk: a quiet knock.
-    Knock,
-    /// I call, and it rings there.
-    RingBack,
-}
 
 /// What the person did about the ringing.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
     silenced: BTreeSet<CallId>,
+    /// The call that had its sound here last.
+    here: Option<CallId>,
 }
 
 impl Rings {
     /// Stops the sound of this call; it rings on for the eye.
     pub fn silence(&mut self, call: &str) {
         self.silenced.insert(call.to_owned());
+    }
+
+    /// The sound of this call is here.
+    pub(super) fn taken(&mut self, call: &str) {
+        self.here = Some(call.to_owned());
     }
 
     /// Forgets calls that ring no more.
@@ -45,18 +39,19 @@ pub fn rings(call: &Call) -> bool {
     call.direction == Direction::Incoming && call.state == CallState::Ringing
 }
 
-/// What is heard now.
+/// What is heard now, while nobody talks; `None` is silence.
 #[must_use]
-pub fn tune(model: &Model) -> Tune {
+pub fn tune(model: &Model) -> Option<Tune> {
     let talking = model.calls().any(|call| running(call) && !call.held && model.seat.as_ref() == Some(&call.id));
     let loud = model.availability != Availability::Dnd;
     if model.ringing().iter().any(|call| loud && !model.rings.silenced.contains(&call.id)) {
-        return if talking { Tune::Knock } else { Tune::Ring };
+        return Some(if talking { Tune::Knock } else { Tune::Ring });
     }
-    let mine = model.seat.as_ref().and_then(|id| model.call(id));
-    match mine {
-        Some(call) if call.direction == Direction::Outgoing && call.state == CallState::Ringing => Tune::RingBack,
-        _ => Tune::Silence,
+    let call = model.rings.here.as_ref().and_then(|id| model.call(id))?;
+    match call.state {
+        CallState::Ringing if call.direction == Direction::Outgoing => Some(Tune::RingBack),
+        CallState::Ended if call.answered_ms.is_some() => Some(Tune::Over),
+        _ => None,
     }
 }
 
@@ -130,9 +125,9 @@ mod tests {
     #[test]
     fn it_rings_until_it_is_answered_anywhere() {
         let (bea, mut model, mut notices) = (sample_friend("bea"), Model::default(), Notices::default());
-        assert_eq!(tune(&model), Tune::Silence);
+        assert_eq!(tune(&model), None);
         told(&mut model, call(&bea, Direction::Incoming, CallState::Ringing));
-        assert_eq!(tune(&model), Tune::Ring);
+        assert_eq!(tune(&model), Some(Tune::Ring));
         assert!(notices.follow(&model, true).is_empty(), "who looks needs no notification");
         let shown = notices.follow(&model, false);
         assert!(matches!(&shown[..], [Notice::Show { name, .. }] if name == "bea"));
@@ -140,7 +135,7 @@ mod tests {
         let mut elsewhere = call(&bea, Direction::Incoming, CallState::Ended);
         elsewhere.outcome = Some(twocan_control::Outcome::AnsweredElsewhere);
         told(&mut model, elsewhere);
-        assert_eq!(tune(&model), Tune::Silence);
+        assert_eq!(tune(&model), None);
         assert_eq!(notices.follow(&model, false), vec![Notice::Close { call: "bea".into() }]);
     }
 
@@ -150,11 +145,11 @@ mod tests {
         told(&mut model, call(&sample_friend("ann"), Direction::Outgoing, CallState::Active));
         model.apply(Update::Seat(Some("ann".into())), 1);
         told(&mut model, call(&sample_friend("bea"), Direction::Incoming, CallState::Ringing));
-        assert_eq!(tune(&model), Tune::Knock);
+        assert_eq!(tune(&model), Some(Tune::Knock));
         model.rings.silence("bea");
-        assert_eq!(tune(&model), Tune::Silence);
+        assert_eq!(tune(&model), None);
         told(&mut model, call(&sample_friend("carl"), Direction::Incoming, CallState::Ringing));
-        assert_eq!(tune(&model), Tune::Knock);
+        assert_eq!(tune(&model), Some(Tune::Knock));
     }
 
     #[test]
@@ -162,13 +157,20 @@ mod tests {
         let mut model = Model::default();
         told(&mut model, call(&sample_friend("bea"), Direction::Incoming, CallState::Ringing));
         model.availability = Availability::Dnd;
-        assert_eq!(tune(&model), Tune::Silence);
+        assert_eq!(tune(&model), None);
         assert!(Notices::default().follow(&model, false).is_empty());
         let mut model = Model::default();
         told(&mut model, call(&sample_friend("bea"), Direction::Outgoing, CallState::Calling));
         model.apply(Update::Seat(Some("bea".into())), 1);
-        assert_eq!(tune(&model), Tune::Silence, "nothing rings there yet");
+        assert_eq!(tune(&model), None, "nothing rings there yet");
         told(&mut model, call(&sample_friend("bea"), Direction::Outgoing, CallState::Ringing));
-        assert_eq!(tune(&model), Tune::RingBack);
+        assert_eq!(tune(&model), Some(Tune::RingBack));
+        let mut over = call(&sample_friend("bea"), Direction::Outgoing, CallState::Ended);
+        told(&mut model, over.clone());
+        assert_eq!(tune(&model), None, "who did not talk hears no end");
+        over.answered_ms = Some(1);
+        told(&mut model, over);
+        model.apply(Update::Seat(None), 1);
+        assert_eq!(tune(&model), Some(Tune::Over));
     }
 }

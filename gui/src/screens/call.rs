@@ -1,179 +1,186 @@
-//! A call: the bar that rings, and the page of a running one.
+//! The page of a call: the others on tiles that arrange themselves, my own picture small, what can be done below, and
+//! beside it the conversation or the numbers.
+//!
+//! The stage is dark in both themes: pictures are looked at, not the window.
 
-use eframe::egui::{
-    Align, Align2, Color32, CornerRadius, FontId, Frame, Layout, Margin, Panel, Pos2, Rect, RichText, Ui, UiBuilder,
-    Vec2,
-};
-use twocan_control::{Call, CallState};
+mod bars;
+pub mod chooser;
+mod controls;
+mod details;
+mod end;
+mod small;
+pub(super) mod stage;
+mod tile;
+
+use std::sync::Arc;
+
+use eframe::egui::{self, Color32, Frame, Key, Margin, Panel, Rect, Theme, Ui, UiBuilder, Vec2};
+use twocan_control::{Call, CallId, CallState};
+use twocan_media::audio::process::Transmit;
 
 use super::View;
 use crate::model::Model;
-use crate::model::call::arrange;
-use crate::seat::Place;
-use crate::text;
+use crate::model::call::running;
+use crate::seat::Act;
 use crate::theme::Palette;
-use crate::widgets;
 use crate::worker::Command;
 
-/// Bars at the top of the window, one for each call that rings.
-pub(super) fn ringing(ui: &mut Ui, model: &Model, commands: &mut Vec<Command>) {
-    let palette = Palette::of(ui);
-    for call in model.ringing() {
-        let frame = Frame::new().fill(palette.accent).inner_margin(Margin::symmetric(20, 12));
-        let panel = Panel::top(format!("ring-{}", call.id)).resizable(false).show_separator_line(false);
-        panel.frame(frame).show(ui, |ui| {
-            ui.horizontal(|ui| {
-                widgets::disc(ui, &call.friend, &call.friend_name, 20.0, None);
-                ui.vertical(|ui| {
-                    ui.spacing_mut().item_spacing.y = 1.0;
-                    ui.label(RichText::new(&call.friend_name).size(17.0).color(Color32::WHITE));
-                    let what = if call.wants_video { "calls you, with picture" } else { "calls you" };
-                    ui.label(RichText::new(what).small().color(Color32::from_white_alpha(220)));
-                });
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    let id = || call.id.clone();
-                    if widgets::strong(ui, "Decline", palette.bad).clicked() {
-                        commands.push(Command::Decline { call: id(), text: None });
-                    }
-                    if widgets::strong(ui, "📹  With picture", palette.good).clicked() {
-                        commands.push(Command::Answer { call: id(), video: true });
-                    }
-                    if widgets::strong(ui, "📞  Answer", palette.good).clicked() {
-                        commands.push(Command::Answer { call: id(), video: false });
-                    }
-                });
-            });
-        });
+/// Behind the tiles.
+pub(super) const STAGE: Color32 = Color32::from_rgb(14, 14, 18);
+/// Behind who sends no picture.
+pub(super) const TILE: Color32 = Color32::from_rgb(32, 32, 41);
+/// Behind what can be done.
+pub(super) const BAR: Color32 = Color32::from_rgb(27, 27, 34);
+/// Width of what stands beside the call.
+const SIDE: f32 = 340.0;
+
+/// What stands beside the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// Nothing.
+    #[default]
+    None,
+    /// The conversation with the friend.
+    Chat,
+    /// The numbers.
+    Details,
+}
+
+/// What the person is looking at in a call.
+#[derive(Debug, Default)]
+pub struct State {
+    /// What stands beside it.
+    pub side: Side,
+    /// The call has the whole screen.
+    pub full: bool,
+    /// It is in the small window; the size of the large one.
+    pub small: Option<Vec2>,
+    /// The chooser of what to share is open.
+    pub chooser: Option<chooser::Chooser>,
+    /// The key to talk is held.
+    talking: bool,
+    /// Ended calls whose page was closed.
+    closed: Option<CallId>,
+}
+
+/// The call that the page is for: none, if its end has been seen.
+pub(super) fn shown<'a>(model: &'a Model, state: &State) -> Option<&'a Call> {
+    model.current_call().filter(|call| state.closed.as_ref() != Some(&call.id))
+}
+
+/// Draws a call that has the window or the screen for itself. Returns whether it does.
+pub(super) fn alone(ui: &mut Ui, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) -> bool {
+    let Some(call) = shown(model, state).filter(|call| running(call)) else {
+        leave(ui.ctx(), state);
+        return false;
+    };
+    if state.small.is_some() {
+        small::show(ui, call, model, state, view, commands);
+    } else if state.full {
+        page(ui, call, model, state, view, commands);
+    }
+    state.full || state.small.is_some()
+}
+
+/// The call does not have the screen for itself any more.
+fn leave(context: &egui::Context, state: &mut State) {
+    if std::mem::take(&mut state.full) {
+        context.send_viewport_cmd(egui::ViewportCommand::Fullscreen(false));
+    }
+    small::leave(context, state);
+}
+
+/// Draws the page.
+pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
+    if let Some(call) = shown(model, state) {
+        page(ui, call, model, state, view, commands);
     }
 }
 
-/// The page of the call.
-pub(super) fn show(ui: &mut Ui, model: &Model, view: &View, commands: &mut Vec<Command>) {
-    let palette = Palette::of(ui);
-    let Some(call) = model.current_call() else { return };
-    ui.horizontal(|ui| {
-        ui.heading(&call.friend_name);
-        let colour = match call.state {
-            CallState::Active => palette.good,
-            CallState::Reconnecting => palette.warn,
-            CallState::Ended => palette.bad,
-            _ => palette.accent,
-        };
-        widgets::pill(ui, &text::call(call, view.now_ms), colour);
-        for (on, label) in [
-            (call.remote_muted, "muted over there"),
-            (call.remote_held && call.state == CallState::Active, "holds the call"),
-            (call.remote_seat_empty && call.state == CallState::Active, "away from the call"),
-        ] {
-            if on {
-                widgets::pill(ui, label, palette.warn);
-            }
-        }
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| widgets::note(ui, quality(call)));
-    });
-    ui.add_space(6.0);
-    let all = ui.available_rect_before_wrap();
-    let controls = 76.0;
-    let stage = Rect::from_min_max(all.min, Pos2::new(all.max.x, all.max.y - controls));
-    draw_stage(ui, stage, call, view);
-    let below = Rect::from_min_max(Pos2::new(all.min.x, stage.max.y + 10.0), all.max);
-    let mut below = ui.new_child(UiBuilder::new().max_rect(below));
-    buttons(&mut below, model, call, view, commands);
-}
-
-/// The friend's picture, or the disc while there is none; my own in the corner.
-fn draw_stage(ui: &Ui, stage: Rect, call: &Call, view: &View) {
-    let palette = Palette::of(ui);
-    ui.painter().rect_filled(stage, CornerRadius::same(16), palette.side);
-    let seen = view.parties.first().and_then(|party| view.textures.get(Place::Camera(party.participant)));
-    match seen {
-        _ if view.parties.len() > 1 => {
-            for (party, tile) in view.parties.iter().zip(arrange(stage, view.parties.len(), false).tiles) {
-                if let Some(texture) = view.textures.get(Place::Camera(party.participant)) {
-                    widgets::picture(ui, tile, texture);
-                }
-            }
-        }
-        Some(texture) if call.remote_video && call.state != CallState::Ended => {
-            widgets::picture(ui, stage, texture);
-        }
-        _ => {
-            widgets::paint_disc(ui, stage.center() - Vec2::new(0.0, 14.0), &call.friend, &call.friend_name, 54.0, None);
-            let at = stage.center() + Vec2::new(0.0, 62.0);
-            let line = text::call(call, view.now_ms);
-            ui.painter().text(at, Align2::CENTER_CENTER, line, FontId::proportional(15.0), palette.quiet);
-        }
-    }
-    if let (Some(texture), true) = (view.textures.get(Place::Own), call.video) {
-        let size = Vec2::new(176.0, 99.0);
-        let corner = Rect::from_min_size(stage.max - size - Vec2::splat(12.0), size);
-        let framed = corner.expand(2.0);
-        ui.painter().rect_filled(framed, CornerRadius::same(15), palette.page);
-        widgets::picture(ui, corner, texture);
-    }
-}
-
-fn buttons(ui: &mut Ui, model: &Model, call: &Call, view: &View, commands: &mut Vec<Command>) {
-    let palette = Palette::of(ui);
+fn page(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
     if call.state == CallState::Ended {
-        ui.label(text::ended(call));
+        state.side = Side::None;
+        end::show(ui, call, state, commands);
+        return;
+    }
+    keys(ui, call, model, state, commands);
+    if state.side != Side::None {
+        let palette = Palette::of(ui);
+        let frame = Frame::new().fill(palette.side).inner_margin(Margin::same(16));
+        let room = ui.available_width();
+        Panel::right("call-side")
+            .exact_size(SIDE.min(room * 0.5))
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(frame)
+            .show(ui, |ui| match state.side {
+                Side::Details => details::show(ui, call, model, state),
+                Side::Chat | Side::None => chat(ui, call, state),
+            });
+    }
+    let area = ui.available_rect_before_wrap();
+    let mut on_stage = dark(ui, area);
+    stage::show(&mut on_stage, area, call, model, state, view, commands);
+    chooser::show(ui, call, model, state, commands);
+    end::consent(ui, call, commands);
+}
+
+/// The conversation beside the call.
+fn chat(ui: &mut Ui, call: &Call, state: &mut State) {
+    if side_head(ui, crate::text::t(crate::text::call::CHAT)) {
+        state.side = Side::None;
+    }
+    ui.label(&call.friend_name);
+}
+
+/// The head of what stands beside the call. Returns whether it is closed.
+fn side_head(ui: &mut Ui, title: &str) -> bool {
+    use crate::design::icon_button;
+    use crate::text::{call as words, t};
+    use crate::theme::{icons, letters};
+    let mut closed = false;
+    ui.horizontal(|ui| {
+        ui.label(letters::heading(title));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            closed = icon_button(ui, icons::X, t(words::CLOSE)).clicked();
+        });
+    });
+    ui.add_space(8.0);
+    closed
+}
+
+/// A part of the window that is dark in both themes.
+fn dark(ui: &mut Ui, area: Rect) -> Ui {
+    let mut child = ui.new_child(UiBuilder::new().max_rect(area));
+    child.set_style(Arc::clone(&ui.ctx().style_of(Theme::Dark)));
+    child
+}
+
+/// What keys do while nothing is typed.
+fn keys(ui: &Ui, call: &Call, model: &Model, state: &mut State, commands: &mut Vec<Command>) {
+    let context = ui.ctx();
+    if context.egui_wants_keyboard_input() || state.chooser.is_some() {
         return;
     }
     let id = || call.id.clone();
-    let here = model.seat.as_ref() == Some(&call.id);
-    let running = matches!(call.state, CallState::Active | CallState::Reconnecting | CallState::Connecting);
-    ui.horizontal(|ui| {
-        if here {
-            let label = if call.muted { "🔇  Unmute" } else { "🎤  Mute" };
-            if widgets::quiet(ui, label).clicked() {
-                commands.push(Command::Mute { call: id(), muted: !call.muted });
-            }
-            let label = if call.video { "📹  Stop picture" } else { "📹  Send picture" };
-            if widgets::quiet(ui, label).clicked() {
-                commands.push(Command::Video { call: id(), on: !call.video });
-            }
-            if running && widgets::quiet(ui, if call.held { "▶  Go on" } else { "⏸  Hold" }).clicked() {
-                commands.push(Command::Hold { call: id(), held: !call.held });
-            }
-        } else if running {
-            let label = if call.seat_taken { "Bring the call here" } else { "Take the call up again" };
-            if widgets::strong(ui, label, palette.accent).clicked() {
-                commands.push(Command::Join { call: id() });
-            }
-        }
-        if widgets::strong(ui, "Hang up", palette.bad).clicked() {
-            commands.push(Command::Hangup { call: id() });
-        }
-        if let Some(media) = view.media.filter(|_| here) {
-            ui.add_space(10.0);
-            let levels = media.levels();
-            widgets::level(ui, "me", loudness(levels.input.rms_db));
-            widgets::level(ui, "friend", loudness(levels.output.rms_db));
-        }
-    });
-    for (part, trouble) in &model.devices {
-        ui.label(RichText::new(format!("{part}: {trouble}")).small().color(palette.warn));
+    let pressed = |key| context.input(|input| input.key_pressed(key) && input.modifiers.is_none());
+    if pressed(Key::M) {
+        commands.push(Command::Mute { call: id(), muted: !call.muted });
     }
-}
-
-/// What looks right: -50 dB is nothing, -5 dB is all.
-fn loudness(rms_db: f32) -> f32 {
-    (rms_db + 50.0) / 45.0
-}
-
-/// The numbers of the path in a line.
-fn quality(call: &Call) -> String {
-    let Some(quality) = &call.quality else { return String::new() };
-    let mut parts = Vec::new();
-    parts.extend(match (&quality.relay, quality.path) {
-        (Some(relay), Some(_)) => Some(format!("through {relay}")),
-        (None, path) => path.map(|path| text::path(path).to_owned()),
-        (_, None) => None,
-    });
-    parts.extend(quality.rtt_ms.map(|rtt| format!("{rtt:.0} ms")));
-    parts.push(format!("{} kbit/s", quality.bitrate_in / 1000));
-    if quality.loss_in >= 0.005 {
-        parts.push(format!("{:.0} % lost", quality.loss_in * 100.0));
+    if pressed(Key::V) {
+        commands.push(Command::Video { call: id(), on: !call.video });
     }
-    parts.join(" · ")
+    if pressed(Key::F) || pressed(Key::F11) {
+        state.full = !state.full;
+        context.send_viewport_cmd(egui::ViewportCommand::Fullscreen(state.full));
+    }
+    if state.full && pressed(Key::Escape) {
+        leave(context, state);
+    }
+    let by_key = model.gears.gear.chosen.audio.talk == Transmit::PushToTalk;
+    let held = by_key && context.input(|input| input.key_down(Key::Space));
+    if held != state.talking {
+        state.talking = held;
+        commands.push(Command::InCall { call: id(), act: Act::Talk(held) });
+    }
 }

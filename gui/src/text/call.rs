@@ -32,7 +32,7 @@ crate::words! {
     MUTED_THERE = "muted", "stumm";
     CALLS_YOU = "is calling you", "ruft dich an";
     CALLS_YOU_VIDEO = "is calling you with video", "ruft dich mit Bild an";
-    WHILE_TALKING = "You are in a call with", "Du sprichst gerade mit";
+    WHILE_TALKING = "You are in a call with {0}", "Du sprichst gerade mit {0}";
     ANSWER = "Answer", "Annehmen";
     ANSWER_VIDEO = "With camera", "Mit Kamera";
     HOLD_ANSWER = "Hold and answer", "Halten und annehmen";

@@ -14,9 +14,13 @@ use twocan_control::{
     Profile, Result, SetAvailability, TakeSeat,
 };
 
+use twocan_media::settings::{MediaSettings, Store};
+use twocan_media::video::screen;
+
 use super::{Command, Options, Wake};
+use crate::model::call::gear::{Found, Gear, Look};
 use crate::model::{Snapshot, Update};
-use crate::seat::{self, Act, Devices, Live, Media};
+use crate::seat::{self, Act, Live, Media};
 
 /// How often a node that is not there is looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,8 +43,6 @@ const ASK: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Desk {
     options: Options,
-    /// Which devices calls use from now on.
-    devices: Arc<std::sync::Mutex<Devices>>,
     updates: mpsc::Sender<Update>,
     wake: Wake,
     live: Live,
@@ -71,8 +73,7 @@ enum Left {
 
 impl Engine {
     pub(super) fn new(options: Options, updates: mpsc::Sender<Update>, wake: Wake, live: Live) -> Self {
-        let devices = Arc::new(std::sync::Mutex::new(options.devices.clone()));
-        Self { desk: Desk { options, devices, updates, wake, live, running: Arc::default() } }
+        Self { desk: Desk { options, updates, wake, live, running: Arc::default() } }
     }
 
     pub(super) async fn run<H, C, F>(self, connect: C, mut commands: mpsc::Receiver<Command>)
@@ -220,6 +221,10 @@ impl Desk {
             Command::Video { call, on } => self.set_video(&node, &call, on).await,
             Command::Hold { call, held } => hold(&node, &call, held).await,
             Command::InCall { call, act } => self.act(&node, call, act).await,
+            Command::Look(look) => {
+                self.look(look).await;
+                Ok(())
+            }
             Command::Add(add) => {
                 let friend = node.add_friend(add).await?;
                 self.tell(Update::Done(format!("{} is asked as soon as both of you are online", friend.name))).await;
@@ -248,9 +253,11 @@ impl Desk {
     /// Opens the devices while the node works on the call, and joins the two. A call that is here already is held: who
     /// is in it hears nothing of the other one.
     async fn take_part<H: Handle>(&self, node: &H, entry: Entry, video: bool) -> Result<()> {
-        let (devices, wake) = (self.devices(), Arc::clone(&self.wake));
+        let (devices, wake) = (self.options.devices.clone(), Arc::clone(&self.wake));
         self.put_aside(node, &entry).await;
-        let opening = tokio::task::spawn_blocking(move || Media::open(&devices, video, &wake));
+        let settings = self.settings().await;
+        let chosen = settings.clone();
+        let opening = tokio::task::spawn_blocking(move || Media::open(&devices, &chosen, video, &wake));
         let resumed = matches!(entry, Entry::Join(_));
         let seated = match entry {
             Entry::Place(friend) => node.place_call(PlaceCall { friend, video }).await?,
@@ -268,6 +275,7 @@ impl Desk {
             }
         };
         media.set_muted(seated.call.muted);
+        media.set_volume(settings.gain(&seated.call.friend));
         let media = Arc::new(media);
         let mut running = self.running.lock().await;
         let carrying = {
@@ -358,15 +366,10 @@ impl Desk {
 
     /// What a person does in a call.
     async fn act<H: Handle>(&self, node: &H, call: CallId, act: Act) -> Result<()> {
-        match &act {
-            Act::Record(record) => return node.record_call(&call, record.clone()).await.map(drop),
-            Act::Microphone(id) => self.change(|devices| devices.microphone.clone_from(id)),
-            Act::Speaker(id) => self.change(|devices| devices.speaker.clone_from(id)),
-            Act::Camera(source) => self.change(|devices| devices.camera = Some(source.clone())),
-            Act::Volume(volume) => self.change(|devices| devices.volume = Some(*volume)),
-            Act::Processing(settings) => self.change(|devices| devices.processing = *settings),
-            Act::Share(_) | Act::Talk(_) => {}
+        if let Act::Record(record) = &act {
+            return node.record_call(&call, record.clone()).await.map(drop);
         }
+        self.keep(&act).await?;
         let Some(media) = self.media_of(&call).await else { return Ok(()) };
         let sharing = match &act {
             Act::Share(share) => Some(share.is_some()),
@@ -387,12 +390,47 @@ impl Desk {
         }
     }
 
-    fn devices(&self) -> Devices {
-        self.devices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// What a person chose is kept for the next calls.
+    async fn keep(&self, act: &Act) -> Result<()> {
+        if matches!(act, Act::Share(_) | Act::Talk(_) | Act::Record(_)) {
+            return Ok(());
+        }
+        let (act, store) = (act.clone(), Store::in_home(&self.options.home));
+        let change = move |settings: &mut MediaSettings| match act {
+            Act::Microphone(id) => settings.audio.microphone = id,
+            Act::Speaker(id) => settings.audio.speaker = id,
+            Act::Camera(name) => settings.video.camera = name,
+            Act::Volume { friend, percent } => settings.set_volume(&friend, percent),
+            Act::Processing(processing) => settings.set_processing(processing),
+            Act::Share(_) | Act::Talk(_) | Act::Record(_) => {}
+        };
+        let kept = tokio::task::spawn_blocking(move || store.update(change)).await;
+        match kept {
+            Ok(Err(error)) => Err(Error::new(Code::Storage, error.to_string())),
+            _ => Ok(()),
+        }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Devices)) {
-        change(&mut self.devices.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    /// What people chose for sound and picture. A broken file is as none here: the settings page tells of it.
+    async fn settings(&self) -> MediaSettings {
+        let store = Store::in_home(&self.options.home);
+        tokio::task::spawn_blocking(move || store.load().settings).await.unwrap_or_default()
+    }
+
+    /// Looks what there is to choose from.
+    async fn look(&self, look: Look) {
+        let found = match look {
+            Look::Screens => {
+                let offer = tokio::task::spawn_blocking(|| screen::offer().map_err(|error| error.to_string())).await;
+                Found::Screens(offer.unwrap_or_else(|_| Ok(screen::Offer::default())))
+            }
+            Look::Gear => {
+                let store = Store::in_home(&self.options.home);
+                let gear = tokio::task::spawn_blocking(move || Gear::of_machine(store.load().settings)).await;
+                Found::Gear(Box::new(gear.unwrap_or_default()))
+            }
+        };
+        self.tell(Update::Found(found)).await;
     }
 
     async fn media_of(&self, call: &str) -> Option<Arc<Media>> {
@@ -403,7 +441,8 @@ impl Desk {
     async fn set_video<H: Handle>(&self, node: &H, call: &str, on: bool) -> Result<()> {
         let mut on = on;
         if let Some(media) = self.media_of(call).await {
-            let source = on.then(|| self.devices().camera());
+            let settings = self.settings().await;
+            let source = on.then(|| self.options.devices.camera(&settings));
             let set = tokio::task::spawn_blocking(move || media.set_video(source)).await;
             match set.map_err(|_| Error::new(Code::Internal, "the camera cannot be opened"))? {
                 Some(trouble) => {
