@@ -10,6 +10,7 @@ use crate::attention::Attention;
 use crate::model::call::Party;
 use crate::model::{self, Model, Update};
 use crate::pace::Pace;
+use crate::places;
 use crate::screens::{self, State, View};
 use crate::seat::textures::Drawn;
 use crate::seat::{Devices, Film, Live, Place, Textures};
@@ -57,6 +58,7 @@ pub fn open(synthetic: bool, worker: impl FnOnce(Wake) -> std::io::Result<Worker
     let native = native(viewport);
     let make: eframe::AppCreator = Box::new(move |creation| {
         theme::install(&creation.egui_ctx);
+        places::install(&creation.egui_ctx);
         let (context, pace) = (creation.egui_ctx.clone(), paced(creation));
         let waking = pace.clone();
         let worker = worker(Arc::new(move || waking.request(&context)))?;

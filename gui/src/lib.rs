@@ -16,6 +16,7 @@ pub mod bench;
 pub mod design;
 pub mod model;
 pub mod pace;
+pub mod places;
 pub mod screens;
 pub mod seat;
 pub mod text;

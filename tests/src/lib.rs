@@ -7,6 +7,8 @@ mod attacker;
 #[cfg(target_os = "linux")]
 pub mod foreign;
 #[cfg(target_os = "linux")]
+pub mod gui;
+#[cfg(target_os = "linux")]
 pub mod lab;
 #[cfg(target_os = "linux")]
 pub mod lurker;

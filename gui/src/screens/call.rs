@@ -184,3 +184,6 @@ fn keys(ui: &Ui, call: &Call, model: &Model, state: &mut State, commands: &mut V
         commands.push(Command::InCall { call: id(), act: Act::Talk(held) });
     }
 }
+
+#[cfg(test)]
+mod tests;

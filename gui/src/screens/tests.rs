@@ -1,11 +1,8 @@
 //! The screens without a window: what stands on them, and what a click sends.
 
 use eframe::egui::{self, Context, Event as Input, Modifiers, PointerButton, Pos2, RawInput, Rect, Shape, Theme, Vec2};
-use twocan_control::testing::{sample_address, sample_call, sample_friend, sample_id};
-use twocan_control::{
-    Call, CallState, Code, Direction, Error, Event, FriendState, Health, Identity, Quality, Request, RequestAnswer,
-    Status, Timings,
-};
+use twocan_control::testing::{sample_address, sample_friend, sample_id};
+use twocan_control::{Code, Error, Event, FriendState, Health, Identity, Request, RequestAnswer, Status, Timings};
 
 use super::Dialog;
 use crate::app::Shell;
@@ -139,12 +136,6 @@ fn up() -> Stage {
     Stage::new([Update::Connected(snapshot())])
 }
 
-fn call(state: CallState, direction: Direction) -> Call {
-    let mut call = sample_call(&sample_friend("Mira Okafor"), direction, state);
-    call.answered_ms = Some(NOW - 61_000);
-    call
-}
-
 #[test]
 fn the_first_page_shows_the_address_and_who_is_there() {
     let mut stage = up();
@@ -175,39 +166,6 @@ fn a_friend_is_chosen_and_called() {
     stage.click("Cancel");
     assert!(stage.shell.state.dialog.is_none());
     assert_eq!(stage.sent(), "[]");
-}
-
-#[test]
-fn a_call_rings_at_the_top_and_is_answered() {
-    let mut stage = up();
-    let incoming = call(CallState::Ringing, Direction::Incoming);
-    stage.shell.model.apply(Update::Event(Event::CallIncoming { call: incoming.clone() }), NOW);
-    assert!(stage.text().contains("calls you"));
-    stage.click("With picture");
-    assert!(stage.sent().contains(&format!("Answer {{ call: {:?}, video: true }}", incoming.id)));
-    stage.click("Decline");
-    assert!(stage.sent().contains("Decline {"));
-}
-
-#[test]
-fn a_running_call_shows_time_path_and_its_buttons() {
-    let mut active = call(CallState::Active, Direction::Outgoing);
-    active.remote_muted = true;
-    active.quality = Some(Quality { rtt_ms: Some(23.6), loss_in: 0.02, bitrate_in: 640_000, ..Quality::default() });
-    let mut stage = up();
-    stage.shell.model.apply(Update::Event(Event::Call { call: active.clone() }), NOW);
-    let text = stage.text();
-    assert!(text.contains("1:01") && text.contains("24 ms · 640 kbit/s · 2 % lost"), "{text}");
-    assert!(text.contains("muted over there") && text.contains("Take the call up again"), "{text}");
-    stage.shell.model.apply(Update::Seat(Some(active.id.clone())), NOW);
-    stage.shell.model.apply(Update::Device { part: "camera", trouble: Some("there is no camera".into()) }, NOW);
-    assert!(stage.text().contains("camera: there is no camera"));
-    stage.click("Mute");
-    assert!(stage.sent().contains("muted: true"));
-    stage.click("Send picture");
-    assert!(stage.sent().contains("Video {"));
-    stage.click("Hang up");
-    assert!(stage.sent().contains("Hangup {"));
 }
 
 #[test]
