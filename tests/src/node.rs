@@ -249,7 +249,7 @@ impl Events {
 ///
 /// # Errors
 /// The home cannot be written.
-pub fn write_config(home: &Path, options: &Options) -> Result<()> {
+pub(crate) fn write_config(home: &Path, options: &Options) -> Result<()> {
     let quoted: Vec<String> = options.bootstrap.iter().map(|address| format!("{address:?}")).collect();
     let loopback = || ["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"].map(str::to_owned).to_vec();
     let listen = options.listen.clone().unwrap_or_else(loopback);

@@ -41,7 +41,14 @@ pub(super) fn show(ui: &Ui, model: &mut Model, state: &mut State, view: &View, c
         return;
     };
     let title = format!("twocan: {}", text::clean(&call.friend_name));
-    let builder = ViewportBuilder::default()
+    let monitor = ui.ctx().input(|input| input.viewport().monitor_size);
+    let builder = match monitor {
+        // In the middle, a little above: where one looks.
+        Some(monitor) => ViewportBuilder::default()
+            .with_position(Pos2::new((monitor.x - SIZE.x) / 2.0, ((monitor.y - SIZE.y) * 0.4).max(0.0))),
+        None => ViewportBuilder::default(),
+    };
+    let builder = builder
         .with_title(title)
         .with_app_id("twocan-gui")
         .with_inner_size(SIZE)
@@ -104,7 +111,7 @@ fn card(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View,
     ui.add_space(10.0);
     let room = ui.available_width();
     ui.horizontal(|ui| {
-        ui.add_space((room - 240.0).max(0.0) / 2.0);
+        ui.add_space((room - 224.0).max(0.0) / 2.0);
         state.writing = link(ui, t(words::DECLINE_TEXT)).clicked();
         ui.add_space(14.0);
         silence = link(ui, t(words::SILENCE)).clicked();

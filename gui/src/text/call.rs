@@ -77,6 +77,7 @@ crate::words! {
     ECHO = "Cancel echo", "Echo unterdrücken";
     NO_DEVICES = "None found", "Keine gefunden";
     SHARE_TITLE = "What do you want to share?", "Was möchtest du teilen?";
+    SHARE_DIALOG = "Choose in the desktop's own dialog…", "Im Dialog des Desktops auswählen…";
     SHARE_SCREENS = "Screens", "Bildschirme";
     SHARE_WINDOWS = "Windows", "Fenster";
     SHARE_SOUND = "Share the computer's sound too", "Auch den Ton des Rechners teilen";

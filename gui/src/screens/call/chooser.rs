@@ -31,7 +31,7 @@ pub(super) fn show(ui: &Ui, call: &Call, model: &Model, state: &mut State, comma
     let choice = dialog(ui, "share", t(words::SHARE_TITLE), 560.0, Some(main), |ui| {
         match &model.gears.screens {
             None => drop(ui.spinner()),
-            Some(Ok(offer)) if !(offer.screens.is_empty() && offer.windows.is_empty()) => {
+            Some(Ok(offer)) if !(offer.screens.is_empty() && offer.windows.is_empty() && !asks_itself(offer)) => {
                 let height = (ui.ctx().content_rect().height() - 260.0).max(140.0);
                 let done = ScrollArea::vertical().max_height(height).show(ui, |ui| list(ui, offer, &mut chooser)).inner;
                 ui.add_space(10.0);
@@ -65,6 +65,21 @@ pub(super) fn show(ui: &Ui, call: &Call, model: &Model, state: &mut State, comma
 /// The list; whether one was clicked twice.
 fn list(ui: &mut Ui, offer: &Offer, chooser: &mut Chooser) -> bool {
     let mut done = false;
+    #[cfg(target_os = "linux")]
+    if offer.dialog.is_some() {
+        ui.add_space(6.0);
+        let response = row(
+            ui,
+            icons::SCREENCAST,
+            t(words::SHARE_DIALOG),
+            (0, 0),
+            matches!(chooser.source, Some(ScreenSource::Dialog(_))),
+        );
+        done |= response.double_clicked();
+        if response.clicked() || response.double_clicked() {
+            chooser.source = Some(ScreenSource::Dialog(Default::default()));
+        }
+    }
     let mut line = |ui: &mut Ui, icon: char, name: &str, size: (u32, u32), source: ScreenSource| {
         let response = row(ui, icon, name, size, chooser.source.as_ref() == Some(&source));
         done |= response.double_clicked();
@@ -89,6 +104,14 @@ fn list(ui: &mut Ui, offer: &Offer, chooser: &mut Chooser) -> bool {
     done
 }
 
+/// Whether the desktop asks in a dialog of its own what to share.
+fn asks_itself(offer: &Offer) -> bool {
+    #[cfg(target_os = "linux")]
+    return offer.dialog.is_some();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
 fn row(ui: &mut Ui, icon: char, name: &str, (width, height): (u32, u32), chosen: bool) -> Response {
     let palette = Palette::of(ui);
     let (rect, response) = ui.allocate_exact_size(Vec2::new(ui.available_width(), 44.0), Sense::click());
@@ -105,7 +128,7 @@ fn row(ui: &mut Ui, icon: char, name: &str, (width, height): (u32, u32), chosen:
         let at = Pos2::new(rect.min.x + 24.0, rect.center().y);
         let font = FontId::new(20.0, letters::icons());
         painter.text(at, eframe::egui::Align2::CENTER_CENTER, icon, font, palette.quiet);
-        let size = format!("{width} × {height}");
+        let size = if width == 0 { String::new() } else { format!("{width} × {height}") };
         let galley = painter.layout_no_wrap(size, plain(letters::SMALL), palette.faint);
         let right = rect.max.x - 14.0 - galley.size().x;
         painter.galley(Pos2::new(right, rect.center().y - galley.size().y / 2.0), galley, palette.faint);
