@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use twocan_control::{
-    CallId, CallState, Code, Error, Handle, MediaChannel, MediaControl, MediaMessage, RecordCall, SeatToken, TakeSeat,
+    CallId, CallState, CallUpdate, Code, Error, Handle, MediaChannel, MediaControl, MediaMessage, RecordCall, SeatToken, TakeSeat,
 };
 use twocan_media::Kind;
-use twocan_media::session::{Incoming, Outgoing};
+use twocan_media::session::{Incoming, Outgoing, Part};
 
 use super::wire::{from_node, said, to_node, told};
 use super::{Media, word};
@@ -79,7 +79,7 @@ async fn carry<H: Handle>(
     node: &H,
     call: &CallId,
     channel: MediaChannel,
-    media: &Media,
+    media: &Arc<Media>,
     outgoing: &mut mpsc::Receiver<Outgoing>,
     updates: &mpsc::Sender<Update>,
 ) -> End {
@@ -125,6 +125,10 @@ async fn carry<H: Handle>(
                         Err(mpsc::error::TrySendError::Full(_)) => {}
                     }
                 }
+                Some(Outgoing::Problem(problem)) if problem.part == Part::ScreenIn && !problem.retrying => {
+                    drop(updates.try_send(Update::Refused(Error::new(Code::Internal, problem.text))));
+                    drop(tokio::spawn(share_no_more(node.clone(), call.clone(), Arc::clone(media))));
+                }
                 Some(Outgoing::RecordingFailed(error)) => {
                     drop(updates.try_send(Update::Refused(Error::new(Code::Storage, error.to_string()))));
                     let (node, call) = (node.clone(), call.clone());
@@ -135,6 +139,14 @@ async fn carry<H: Handle>(
             },
         }
     }
+}
+
+/// The desktop, or the end of a window, has ended a share.
+async fn share_no_more<H: Handle>(node: H, call: CallId, media: Arc<Media>) {
+    // What was shared is gone already; this frees its threads.
+    drop(tokio::task::spawn_blocking(move || media.share(None)).await);
+    // A call that is over shares nothing.
+    drop(node.update_call(&call, CallUpdate { screen: Some(false), ..CallUpdate::default() }).await);
 }
 
 async fn last_words(rx: &mut mpsc::Receiver<MediaMessage>) -> End {

@@ -14,6 +14,7 @@ use twocan_control::{
     Profile, Result, SetAvailability, TakeSeat,
 };
 
+use twocan_media::session::Share;
 use twocan_media::settings::{MediaSettings, Store};
 use twocan_media::video::screen;
 
@@ -375,8 +376,12 @@ impl Desk {
             Act::Share(share) => Some(share.is_some()),
             _ => None,
         };
+        let permit = Store::in_home(&self.options.home).screen_permit();
         let work = move || match act {
-            Act::Share(share) => media.share(share),
+            // Where the desktop asks what may be seen, its permit is kept, so that it need not ask again.
+            Act::Share(share) => {
+                media.share(share.map(|share| Share { source: share.source.with_permit(permit), ..share }))
+            }
             act => media.act(&act),
         };
         let done = tokio::task::spawn_blocking(work).await;
