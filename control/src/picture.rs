@@ -40,7 +40,7 @@ impl Picture {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let digits = self.image_hex.as_bytes();
         let wrong = || Error::new(Code::Invalid, "the picture is not written in hexadecimal");
-        if digits.len() % 2 != 0 {
+        if !digits.len().is_multiple_of(2) {
             return Err(wrong());
         }
         if digits.len() > 2 * MAX_PICTURE {
