@@ -31,6 +31,17 @@ pub struct Args {
     pub command: Command,
 }
 
+/// What to do about the start at login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum ServiceAction {
+    /// Start the node at every login, and now if it does not run (systemd user unit, else an autostart entry)
+    Install,
+    /// Do not start it any more; a node that runs goes on
+    Uninstall,
+    /// Who starts it, if anybody does
+    Status,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -42,6 +53,12 @@ pub enum Command {
     },
     /// Stop the node
     Down,
+    /// Have the node started at login, so that calls arrive while no window is open
+    Service {
+        /// What to do
+        #[command(subcommand)]
+        action: ServiceAction,
+    },
     /// How the node is; or set what friends see: available, dnd, invisible
     Status {
         /// The new availability

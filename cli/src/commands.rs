@@ -15,6 +15,7 @@ pub mod record;
 pub mod relay;
 pub mod requests;
 pub mod screens;
+pub mod service;
 pub mod stats;
 pub mod talk;
 
@@ -44,6 +45,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<Exit, Failure> {
         Command::Record { what: crate::args::Record::Wav { file } } => record::wav(&file, out),
         Command::Up { wait } => node::up(&home?, wait, out).await,
         Command::Down => node::down(&home?, out).await,
+        Command::Service { action } => service::run(&home?, action, out).await,
         Command::Restore { file } => backup::restore(&home?, file.as_deref(), out),
         Command::Screens => screens::screens(out),
         command => {
@@ -108,6 +110,7 @@ pub async fn on<H: Handle>(node: &H, command: Command, kept: &Store, out: &mut O
         | Command::Bench { .. }
         | Command::Up { .. }
         | Command::Down
+        | Command::Service { .. }
         | Command::Screens
         | Command::Restore { .. } => Err(Failure::new(Exit::Internal, "this command does not run on a node")),
     }
