@@ -20,7 +20,7 @@ install:
 	install -d $(bin) $(share)/applications $(share)/metainfo $(share)/systemd/user $(share)/man/man1 $(icons)/scalable/apps
 	install -d $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
 	install -m 755 $(addprefix $(release)/,$(programs)) $(bin)
-	install -m 644 packaging/twocan.desktop $(share)/applications/twocan.desktop
+	install -m 644 packaging/twocan-gui.desktop $(share)/applications/twocan-gui.desktop
 	install -m 644 packaging/twocan.metainfo.xml $(share)/metainfo/org.example.twocan.metainfo.xml
 	sed 's|^ExecStart=.*|ExecStart=$(abspath $(PREFIX))/bin/twocand|' packaging/twocan.service > $(share)/systemd/user/twocan.service
 	chmod 644 $(share)/systemd/user/twocan.service
@@ -34,7 +34,7 @@ install:
 
 uninstall:
 	rm -f $(addprefix $(bin)/,$(programs))
-	rm -f $(share)/applications/twocan.desktop $(share)/metainfo/org.example.twocan.metainfo.xml
+	rm -f $(share)/applications/twocan-gui.desktop $(share)/metainfo/org.example.twocan.metainfo.xml
 	rm -f $(share)/systemd/user/twocan.service $(share)/man/man1/twocan.1 $(share)/man/man1/twocand.1 $(share)/man/man1/twocan-gui.1
 	rm -f $(icons)/scalable/apps/twocan.svg $(foreach size,$(sizes),$(icons)/$(size)x$(size)/apps/twocan.png)
 	rm -f $(share)/bash-completion/completions/twocan $(share)/zsh/site-functions/_twocan $(share)/fish/vendor_completions.d/twocan.fish
