@@ -213,7 +213,7 @@ pub async fn run(home: &Path, action: ServiceAction, out: &mut Out) -> Result<Ex
                 }
             }
             standing.running = true;
-            out.show(&standing, |standing| describe(standing))?;
+            out.show(&standing, describe)?;
         }
         ServiceAction::Uninstall => {
             let undone = place.uninstall()?;
