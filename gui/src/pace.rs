@@ -14,8 +14,8 @@ const BY_PROCESSOR: Duration = Duration::from_millis(31);
 /// Between two frames where a graphics card draws them: about the 60 a second that a screen shows.
 const BY_CARD: Duration = Duration::from_millis(14);
 
-/// As good as at once.
-const SOON: Duration = Duration::from_millis(1);
+/// egui draws so much earlier than it is asked to, to make up for the frame's own time (its `predicted_dt`).
+const EARLY: Duration = Duration::from_micros(16_700);
 
 /// Asks for repaints, never more often than the pace. Clones are the same.
 #[derive(Clone, Debug)]
@@ -58,8 +58,8 @@ impl Pace {
 
     /// Something new is to be seen: asks for a frame as soon as the pace lets it. From any thread.
     pub fn request(&self, context: &egui::Context) {
-        // Never zero: egui takes "at once" as a wish for two frames, so that layouts may settle.
-        context.request_repaint_after(self.wait().max(SOON));
+        // Never zero, too: egui takes "at once" as a wish for two frames, so that layouts may settle.
+        context.request_repaint_after(self.wait() + EARLY);
     }
 }
 

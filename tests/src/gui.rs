@@ -201,29 +201,42 @@ impl Desktop {
         Ok(())
     }
 
-    /// Presses a key ("Return").
+    /// Gives a window the keyboard, as a window manager does when it is clicked on.
+    fn focus(&mut self, window: &str) -> Result<()> {
+        let id = self.window(window)?;
+        self.run(&["xdotool", "windowfocus", "--sync", &id]).map(drop)
+    }
+
+    /// Presses a key ("Return") in a window.
     ///
     /// # Errors
-    /// The display is gone.
-    pub fn key(&self, key: &str) -> Result<()> {
+    /// The window or the display is gone.
+    pub fn key(&mut self, window: &str, key: &str) -> Result<()> {
+        self.focus(window)?;
         self.run(&["xdotool", "key", key]).map(drop)
     }
 
-    /// Types a text.
+    /// Types a text into the large window.
     ///
     /// # Errors
-    /// The display is gone.
-    pub fn write(&self, text: &str) -> Result<()> {
+    /// The window or the display is gone.
+    pub fn write(&mut self, text: &str) -> Result<()> {
+        self.focus("root")?;
         self.run(&["xdotool", "type", "--delay", "4", text]).map(drop)
+    }
+
+    /// The X server's number of a window.
+    fn window(&mut self, window: &str) -> Result<String> {
+        let title = if window == "ring" { "^twocan: " } else { "^twocan$" };
+        self.until(title, |desk| {
+            let found = desk.run(&["xdotool", "search", "--onlyvisible", "--name", title]).ok()?;
+            String::from_utf8_lossy(&found).lines().next_back().map(str::to_owned)
+        })
     }
 
     /// Upper left corner of a window.
     fn origin(&mut self, window: &str) -> Result<(i32, i32)> {
-        let title = if window == "ring" { "^twocan: " } else { "^twocan$" };
-        let id = self.until(title, |desk| {
-            let found = desk.run(&["xdotool", "search", "--onlyvisible", "--name", title]).ok()?;
-            String::from_utf8_lossy(&found).lines().next_back().map(str::to_owned)
-        })?;
+        let id = self.window(window)?;
         let geometry = self.run(&["xdotool", "getwindowgeometry", "--shell", &id])?;
         let geometry = String::from_utf8_lossy(&geometry).into_owned();
         let number = |key: &str| {

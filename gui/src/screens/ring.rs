@@ -80,15 +80,19 @@ pub(super) fn show(ui: &Ui, model: &mut Model, state: &mut State, view: &View, c
 fn card(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) -> bool {
     let palette = Palette::of(ui);
     let area = ui.available_rect_before_wrap();
-    let centre = Pos2::new(area.center().x, area.min.y + 92.0);
+    // Lines to choose from need the room of the large disc.
+    let (radius, head) = if state.writing { (30.0, 76.0) } else { (56.0, 190.0) };
+    let centre = Pos2::new(area.center().x, area.min.y + if state.writing { 34.0 } else { 92.0 });
     let colour = crate::design::avatar::colour(&call.friend);
-    for (radius, strength) in [(88.0, 0.10), (72.0, 0.18)] {
-        ui.painter().circle_filled(centre, radius, colour.gamma_multiply(strength));
+    for (ring, strength) in [(1.57, 0.10), (1.29, 0.18)] {
+        if !state.writing {
+            ui.painter().circle_filled(centre, radius * ring, colour.gamma_multiply(strength));
+        }
     }
     let picture = view.faces.get(&call.friend).copied();
-    Avatar::new(&call.friend, &call.friend_name, 56.0).picture(picture).paint(ui, centre);
+    Avatar::new(&call.friend, &call.friend_name, radius).picture(picture).paint(ui, centre);
     let mut silence = false;
-    let below = Rect::from_min_max(Pos2::new(area.min.x, area.min.y + 190.0), area.max);
+    let below = Rect::from_min_max(Pos2::new(area.min.x, area.min.y + head), area.max);
     let mut ui = ui.new_child(UiBuilder::new().max_rect(below).layout(Layout::top_down(Align::Center)));
     let ui = &mut ui;
     ui.spacing_mut().item_spacing.y = 4.0;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use twocan_control::{
-    CallId, CallState, CallUpdate, Code, Error, Handle, MediaChannel, MediaControl, MediaMessage, RecordCall, SeatToken, TakeSeat,
+    CallId, CallState, CallUpdate, Code, Error, Handle, MediaChannel, MediaControl, MediaMessage, RecordCall,
+    SeatToken, TakeSeat,
 };
 use twocan_media::Kind;
 use twocan_media::session::{Incoming, Outgoing, Part};

@@ -2,15 +2,25 @@
 
 use anyhow::Result;
 
-use super::Desktop;
+use super::{Desktop, Thing};
 
-/// From an empty home to a window with a node.
+/// From an empty home to a window with a node, in the steps that the program asks for.
 ///
 /// # Errors
 /// What did not happen.
-pub fn start(desk: &mut Desktop, _name: &str) -> Result<()> {
-    desk.see("root", "Your node does not run")?;
-    desk.click("root", "Start it")?;
+pub fn start(desk: &mut Desktop, name: &str) -> Result<()> {
+    let first = desk.until("the first page", |desk| {
+        desk.things("root").into_iter().find(|thing| thing.says("Get started") || thing.says("Start it"))
+    })?;
+    desk.click("root", &first.name)?;
+    if first.says("Get started") {
+        desk.see("root", "What is your name?")?;
+        desk.write(name)?;
+        desk.click("root", "Next")?;
+        desk.see("root", "Copy address")?;
+        desk.click("root", "Next")?;
+        desk.click("root", "Start using twocan")?;
+    }
     desk.see("root", "Add a friend").map(drop)
 }
 
@@ -20,9 +30,10 @@ pub fn start(desk: &mut Desktop, _name: &str) -> Result<()> {
 /// What did not happen.
 pub fn add(desk: &mut Desktop, address: &str) -> Result<()> {
     desk.click("root", "Add a friend")?;
-    desk.see("root", "Ask")?;
+    desk.see("root", "Cancel")?;
     desk.write(address)?;
-    desk.click_on("root", "Ask", |thing| thing.name == "Ask" && !thing.off)
+    let ask = |thing: &Thing| !thing.off && ["Ask", "Send request"].contains(&thing.name.as_str());
+    desk.click_on("root", "the button that asks", ask)
 }
 
 /// Accepts the first request.

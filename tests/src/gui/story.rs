@@ -98,7 +98,7 @@ async fn tell(story: &mut Story, people: &mut [(Desktop, PathBuf)]) -> Result<()
     story.step("bob accepts", &[alice, bob])?;
 
     super::first::choose(alice, &friend)?;
-    alice.click("root", "Video call")?;
+    alice.click_on("root", "the button for a call", |thing| thing.role == "Button" && thing.name.contains("Video"))?;
     bob.see("ring", "Answer")?;
     if let Some(heard) = bob.hears() {
         // A tune has pauses: it is listened to for a second each time.

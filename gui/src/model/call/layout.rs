@@ -30,12 +30,15 @@ pub struct Layout {
 #[must_use]
 pub fn arrange(area: Rect, count: usize, screen: bool) -> Layout {
     let (screen, people, free) = if screen { beside(area, count) } else { (None, area, false) };
-    let tiles = match count {
+    let tiles: Vec<Rect> = match count {
         0 => Vec::new(),
         // One alone gets all there is.
         1 if !free => vec![people],
         _ => grid(people, count),
     };
+    // Beside a screen people stand at the top, where the own picture is not.
+    let top = tiles.first().map_or(0.0, |tile| if free { tile.min.y - people.min.y } else { 0.0 });
+    let tiles: Vec<Rect> = tiles.into_iter().map(|tile| tile.translate(Vec2::new(0.0, -top))).collect();
     let width = (area.width() * OWN_SHARE).clamp(OWN_WIDTH.0, OWN_WIDTH.1).min(area.width() * 0.4);
     let size = Vec2::new(width, width / WIDEST);
     // Over the shared screen it would hide what is shown: there it stands at the end of the people's strip.

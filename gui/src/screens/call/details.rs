@@ -58,6 +58,9 @@ pub(super) fn show(ui: &mut Ui, call: &Call, model: &Model, state: &mut State) {
     }
     let palette = Palette::of(ui);
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+        // Lines of writing, nothing to click on.
+        ui.spacing_mut().interact_size.y = 18.0;
+        ui.spacing_mut().item_spacing.y = 4.0;
         if let Some(mark) = mark(call) {
             ui.horizontal_top(|ui| {
                 let (rect, _) = ui.allocate_exact_size(Vec2::new(24.0, 20.0), Sense::hover());
