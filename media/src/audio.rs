@@ -10,6 +10,7 @@ pub mod codec;
 pub mod device;
 pub mod echo_lab;
 pub mod jitter;
+pub mod join;
 pub mod limiter;
 pub mod loopback;
 pub mod meter;

@@ -48,6 +48,7 @@ mod stun;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod unheard;
 
 use twocan_control::MediaKind;
 

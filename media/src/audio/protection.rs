@@ -19,8 +19,8 @@ const HOLD_MS: u64 = 6_000;
 /// With 1, 2, 3 and 4 copies the voice itself gets at most this: more would go into copies of what is good enough.
 const MOST_WITH_COPIES: [u32; MAX_GENERATIONS] = [32_000, 28_000, 24_000, 24_000];
 /// Copies are given up before the voice itself falls below this, bits per second: below 16 kbit/s Opus sounds clearly
-/// worse, which only the first copy is worth.
-const LEAST_WITH_COPIES: [u32; MAX_GENERATIONS] = [12_000, 16_000, 16_000, 16_000];
+/// worse, and on a path that narrow it is the rate that loses packets.
+const LEAST_WITH_COPIES: [u32; MAX_GENERATIONS] = [16_000; MAX_GENERATIONS];
 /// Loss that the codec is told when its own redundancy would only duplicate the copies.
 const NO_LOSS: f64 = 0.0;
 /// Least loss that the codec is told without copies, so that a first lost packet finds a coarse copy.

@@ -10,7 +10,7 @@ use crate::audio::codec::{CodecError, OpusDecoder};
 use crate::audio::jitter::{JitterBuffer, JitterStats};
 use crate::audio::packet::OVERHEAD_BYTES;
 use crate::audio::protection::Known;
-use crate::audio::sender::VoiceSender;
+use crate::audio::sender::{VoicePacket, VoiceSender};
 
 /// Playback asks for so much at once: 10 ms.
 const PULL: usize = 480;
@@ -173,7 +173,8 @@ pub fn run(sound: &[f32], path: &VoicePath) -> Result<VoiceOutcome, CodecError> 
         let way = network.carry(sent);
         fates.push((sent, way.is_none()));
         if let Some(way) = way {
-            flights.push(Flight { arrives: sent + way, timestamp, red: packet.red, payload: packet.payload });
+            let VoicePacket { timestamp, red, payload } = packet;
+            flights.push(Flight { arrives: sent + way, timestamp, red, payload });
         }
     }
     flights.sort_by(|a, b| a.arrives.total_cmp(&b.arrives));

@@ -179,6 +179,8 @@ impl Inner {
                     continue;
                 }
             };
+            // It may have waited for this frame.
+            let first = first.saturating_sub(u64::from((first as u32).wrapping_sub(packet.timestamp)));
             let captured = u128::from(first) * 1_000_000_000 / u128::from(SAMPLE_RATE);
             let frame = EncodedFrame {
                 kind: Kind::Audio,
@@ -189,7 +191,7 @@ impl Inner {
                 layer: 0,
                 stream: 0,
                 sequence: self.sequence,
-                timestamp: first as u32,
+                timestamp: packet.timestamp,
                 time_ns: u64::try_from(captured).unwrap_or(u64::MAX),
                 payload: packet.payload,
             };

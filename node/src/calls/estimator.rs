@@ -70,7 +70,7 @@ impl BandwidthEstimator for Estimator {
             })
             .collect();
         self.rate.report(now, &samples);
-        self.meters.estimated(&self.rate);
+        self.meters.estimated(now, &self.rate);
     }
 
     fn target_bitrate(&self) -> f64 {

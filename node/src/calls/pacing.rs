@@ -15,13 +15,16 @@ use super::allocate::{Allocator, Room};
 use super::estimator::START;
 use super::pacer::{LANES, Pacer, Pushed};
 use super::tap::{Estimate, Meters, OVERHEAD};
+use super::unheard;
 
 /// Header of RTP with its extension.
 const RTP: usize = 20;
 /// Pace and shares are reckoned anew this often at most.
 const LOOK: Duration = Duration::from_millis(20);
-/// Pictures wait for the first trains for so long at most.
+/// Pictures wait for the first trains for so long at most...
 const HOLD: Duration = Duration::from_millis(500);
+/// ...and for the first report of any kind, which tells that the friend can tell.
+const HOLD_UNHEARD: Duration = Duration::from_secs(2);
 /// Pairs of fillers when the path is new, and the time between them.
 const FIRST_PAIRS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
@@ -87,7 +90,8 @@ impl Use {
     /// Greatest packets and bits in one of the last seconds.
     fn most(&mut self, now: Instant) -> (f64, f64) {
         self.turn(now);
-        let packets = self.seconds.iter().map(|second| second.0).max().unwrap_or(0);
+        // How many packets there are follows what the path carries; the newest whole seconds tell.
+        let packets = self.seconds.iter().rev().take(3).map(|second| second.0).max().unwrap_or(0);
         let bytes = self.seconds.iter().map(|second| second.1).max().unwrap_or(0);
         (f64::from(packets), bytes as f64 * 8.0)
     }
@@ -233,8 +237,7 @@ impl<T> Pacing<T> {
 
     /// When [`Self::pop`] or [`Self::fill`] may give something.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let picture = if self.held(now) { self.wired.checked_add(HOLD) } else { None };
-        let picture = match picture {
+        let picture = match self.hold().filter(|until| now < *until) {
             Some(until) => self.pacer.due().map(|due| due.max(until)),
             None => self.pacer.due(),
         };
@@ -246,8 +249,14 @@ impl<T> Pacing<T> {
 
     /// Whether pictures wait for the first trains.
     fn held(&self, now: Instant) -> bool {
-        let known = self.meters.as_ref().is_some_and(|meters| meters.estimate().begun);
-        !known && now.saturating_duration_since(self.wired) < HOLD
+        self.hold().is_some_and(|until| now < until)
+    }
+
+    /// Until when they wait if nothing becomes known.
+    fn hold(&self) -> Option<Instant> {
+        let known = self.meters.as_ref().map(|meters| meters.estimate()).unwrap_or_default();
+        let time = if known.reported.is_some() { HOLD } else { HOLD_UNHEARD };
+        if known.begun { None } else { self.wired.checked_add(time) }
     }
 
     /// Whether a pair of fillers of this payload is due.
@@ -291,10 +300,15 @@ impl<T> Pacing<T> {
             let seconds = now.saturating_duration_since(since).as_secs_f64();
             self.reports = (now, total, total.saturating_sub(before) as f64 * 8.0 / seconds);
         }
-        let estimate = match meters.estimate() {
+        let mut estimate = match meters.estimate() {
             known if known.target > 0.0 => known,
             unknown => Estimate { target: START, pace: START, ..unknown },
         };
+        if let Some((reported, sent)) = estimate.reported {
+            let share = unheard::share(now, reported + estimate.response, counted.saturating_sub(sent));
+            estimate.pace *= share;
+            estimate.near |= share < 1.0;
+        }
         self.pacer.set_pace(now, estimate.pace, estimate.near);
         let (voice_packets, voice) = self.voice.most(now);
         let (picture_packets, _) = self.pictures.most(now);
@@ -344,7 +358,46 @@ mod tests {
         assert_eq!(verdict, Verdict::Taken);
         assert!(pacing.fill(start, 128) || !pacing.pacer.is_empty(), "no filler amid a picture");
         assert_eq!(pacing.pop(ms(start, 100)), None);
+        assert_eq!(pacing.pop(ms(start, 1_900)), None, "no report has come");
+        assert_eq!(pacing.pop(ms(start, 2_100)), Some((0, 1)));
+    }
+
+    #[test]
+    fn a_first_report_without_trains_lets_them_out_sooner() {
+        let start = Instant::now();
+        let meters = Arc::new(Meters::new(start, START as u64));
+        let mut pacing: Pacing<u32> = Pacing::new(start);
+        pacing.wire(start, Some(meters.clone()));
+        assert_eq!(pacing.picture(start, 0, true, false, || vec![(1000, 1)]), Verdict::Taken);
+        meters.estimated(start, &super::super::estimator::rate::Rate::new());
+        assert_eq!(pacing.pop(ms(start, 400)), None);
         assert_eq!(pacing.pop(ms(start, 600)), Some((0, 1)));
+    }
+
+    #[test]
+    fn where_reports_stay_away_pictures_dry_up() {
+        let start = Instant::now();
+        let meters = Arc::new(Meters::new(start, START as u64));
+        let mut pacing: Pacing<u32> = Pacing::new(start);
+        pacing.wire(start, Some(meters.clone()));
+        meters.estimated(start, &super::super::estimator::rate::Rate::new());
+        let sent = |pacing: &mut Pacing<u32>, from: u64| -> usize {
+            let mut sent = 0;
+            for n in from..from + 400 {
+                if n % 33 == 0 {
+                    pacing.picture(ms(start, n), 0, true, false, || vec![(1000, 1), (1000, 2)]);
+                }
+                while pacing.pop(ms(start, n)).is_some() {
+                    sent += 1;
+                    meters.left(1_000);
+                }
+            }
+            sent
+        };
+        let (before, after) = (sent(&mut pacing, 600), sent(&mut pacing, 1_600));
+        assert!(before > 8 && after <= 3, "{before} packets, and then {after}");
+        meters.estimated(ms(start, 2_000), &super::super::estimator::rate::Rate::new());
+        assert!(sent(&mut pacing, 2_001) > 8, "the next report lets them out again");
     }
 
     #[test]
@@ -365,7 +418,7 @@ mod tests {
         let start = Instant::now();
         let mut pacing: Pacing<u32> = Pacing::new(start);
         pacing.wire(start, Some(Arc::new(Meters::new(start, START as u64))));
-        let now = ms(start, 600);
+        let now = ms(start, 2_100);
         let large = || (0..200).map(|n| (1100, n)).collect::<Vec<_>>();
         assert_eq!(pacing.picture(now, 0, true, false, large), Verdict::Taken);
         assert_eq!(pacing.picture(now, 0, false, true, large), Verdict::LeftOut);

@@ -272,6 +272,7 @@ impl Session {
         port.attach(&paths);
         let (runtime, stopped) = CallRuntime::new(paths.clone());
         let meters = Arc::new(Meters::new(Instant::now(), estimator::START as u64));
+        paths.watch(meters.clone());
         let settings = SettingEngineBuilder::new()
             .with_crypto_provider(engine.crypto())
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -80,6 +80,10 @@ pub(super) struct Estimate {
     pub(super) burst: f64,
     /// Length of the path's queue, seconds.
     pub(super) queue: f64,
+    /// When the last report came, and how much had left until then.
+    pub(super) reported: Option<(Instant, u64)>,
+    /// How long after a packet its report comes.
+    pub(super) response: Duration,
 }
 
 /// What the sending task wants the estimator to know.
@@ -177,16 +181,18 @@ impl Meters {
     }
 
     /// From the estimator: there is a new estimate.
-    pub(super) fn estimated(&self, rate: &Rate) {
+    pub(super) fn estimated(&self, now: Instant, rate: &Rate) {
         self.target.store(rate.target() as u64, Relaxed);
         *self.estimate.lock().unwrap_or_else(PoisonError::into_inner) = Estimate {
             target: rate.target(),
             pace: rate.pace(),
             near: rate.near(),
             begun: rate.begun(),
-            loss: rate.loss().share(),
+            loss: rate.loss_at_random(),
             burst: rate.loss().burst(),
             queue: rate.queue(),
+            response: rate.response(),
+            reported: Some((now, self.bytes_out.load(Relaxed))),
         };
         self.estimates.notify_one();
     }
@@ -271,6 +277,12 @@ impl Meters {
         self.last_in.fetch_max(self.ms(now), Relaxed);
         self.packets_in.fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(bytes as u64 + OVERHEAD, Relaxed);
+    }
+
+    /// Something left, for tests of who reads the counters.
+    #[cfg(test)]
+    pub(super) fn left(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Relaxed);
     }
 
     fn outgoing(&self, now: Instant, bytes: usize) {

@@ -202,7 +202,7 @@ impl Traffic {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
                 if begun.elapsed().as_secs_f64() % (2.0 * cross.period_s) < cross.period_s {
                     // Refusals of the other side come back as errors; nothing follows from them.
-                    let _ = socket.send(&[0; CROSS_PACKET]);
+                    let _ = socket.send(&[0xff; CROSS_PACKET]);
                 }
             }
         });

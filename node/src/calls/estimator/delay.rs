@@ -18,6 +18,8 @@ const MAX_RECENT: usize = 512;
 const BASE_WINDOW: Duration = Duration::from_secs(15);
 /// A queue below this is none: feedback is timed to a quarter of a millisecond, schedulers to a few.
 const FREE_S: f64 = 0.01;
+const FREE_BITS: f64 = 1_600.0;
+const FREE_MAX_S: f64 = 0.025;
 /// A queue above this, and so many bits of ours in it, is one that must shrink on a path without jitter.
 const FULL_S: f64 = 0.012;
 const FULL_BITS: f64 = 26_000.0;
@@ -121,8 +123,8 @@ impl Delay {
         FULL_S + (FULL_BITS / rate.max(1.0)).min(FULL_MAX_S) + self.spread.min(0.15) * 0.8
     }
 
-    /// Below this there is none, seconds.
-    pub(in crate::calls) fn free(&self) -> f64 {
-        FREE_S + self.spread.min(0.15) * 0.4
+    /// Below this there is none, seconds. At a low rate a packet of our own takes long, too.
+    pub(in crate::calls) fn free(&self, rate: f64) -> f64 {
+        FREE_S + (FREE_BITS / rate.max(1.0)).min(FREE_MAX_S) + self.spread.min(0.15) * 0.4
     }
 }

@@ -21,6 +21,7 @@ use super::{MAX, MIN, START, START_MOST};
 
 /// Arrivals are counted over this time, and over the short one where the path has just changed.
 const WINDOW_S: f64 = 0.5;
+const WINDOW: Duration = Duration::from_millis(500);
 const SHORT_S: f64 = 0.2;
 /// Fewest packets in a window that make a rate.
 const FEWEST: usize = 5;
@@ -46,6 +47,8 @@ const CROWD_ENDS: Duration = Duration::from_secs(12);
 const TRY: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
 /// What is tried at least: the voice and a small picture.
 const TRY_RATE: f64 = 160_000.0;
+/// The path's own loss is known this well where the rate loses packets, too.
+const OWN_MARGIN: f64 = 0.03;
 /// A silence of reports that long breaks the reckoning.
 const GAP: Duration = Duration::from_secs(2);
 
@@ -76,6 +79,8 @@ pub(in crate::calls) struct Rate {
     trains: Trains,
     loss: Loss,
     arrived: VecDeque<(f64, usize)>,
+    /// What left lately, of what is known to have come or to be lost.
+    left: VecDeque<(Instant, usize)>,
     /// What may be sent when all is well.
     target: f64,
     /// What may be sent now.
@@ -101,6 +106,7 @@ impl Rate {
             trains: Trains::default(),
             loss: Loss::new(),
             arrived: VecDeque::new(),
+            left: VecDeque::new(),
             target: START,
             pace: START,
             known: None,
@@ -138,6 +144,17 @@ impl Rate {
         &self.loss
     }
 
+    /// Share of packets lost for which copies help: not what a full path loses, because copies would only fill it more.
+    pub(in crate::calls) fn loss_at_random(&self) -> f64 {
+        let share = self.loss.share();
+        if self.loss.limit().is_some() { share.min(self.loss.own() + OWN_MARGIN) } else { share }
+    }
+
+    /// Time from sending to the report.
+    pub(in crate::calls) fn response(&self) -> Duration {
+        self.response
+    }
+
     pub(in crate::calls) fn queue(&self) -> f64 {
         self.delay.queue()
     }
@@ -156,6 +173,8 @@ impl Rate {
                 // A try that ended soon was a bad one; after a long time with a picture the next one comes early.
                 self.next_try = Some(now + self.try_pause);
                 self.trains.forget();
+                // What was lost while pictures filled the path tells of them.
+                self.loss.forget();
             }
             (false, Some(_)) => self.voice_only = None,
             _ => {}
@@ -173,6 +192,7 @@ impl Rate {
     pub(in crate::calls) fn report(&mut self, now: Instant, samples: &[Sample]) {
         let mut response = None;
         for sample in samples {
+            self.leave(sample.sent, sample.bytes);
             self.loss.packet(sample.arrived, sample.bytes);
             let arrival = sample.arrival.filter(|_| sample.arrived);
             self.trains.packet(now, sample.sent, arrival, sample.bytes);
@@ -226,6 +246,23 @@ impl Rate {
         }
     }
 
+    fn leave(&mut self, sent: Instant, bytes: usize) {
+        if self.left.len() >= MAX_ARRIVED {
+            self.left.pop_front();
+        }
+        self.left.push_back((sent, bytes));
+        while self.left.front().is_some_and(|(old, _)| sent.saturating_duration_since(*old) > 2 * WINDOW) {
+            self.left.pop_front();
+        }
+    }
+
+    /// Bits per second that were sent in the last of those moments.
+    fn sent(&self) -> f64 {
+        let Some((newest, _)) = self.left.back() else { return 0.0 };
+        let lately = self.left.iter().filter(|(at, _)| newest.saturating_duration_since(*at) < WINDOW);
+        lately.map(|(_, bytes)| *bytes as f64 * 8.0).sum::<f64>() / WINDOW_S
+    }
+
     /// Bits per second that arrived in the last moments of the friend's clock, and what was lost at random beside.
     fn carried(&self, window: f64) -> Option<f64> {
         let newest = self.arrived.iter().map(|(arrival, _)| *arrival).reduce(f64::max)?;
@@ -251,7 +288,7 @@ impl Rate {
             self.mode = Mode::Drain { since: now, settle: now + self.response };
             return;
         }
-        if self.delay.queue() < self.delay.free() {
+        if self.delay.queue() < self.delay.free(self.target) {
             self.grow(now, seconds);
         }
         self.pace = self.target;
@@ -289,7 +326,8 @@ impl Rate {
                     self.target = (hint * 0.6).min(START);
                     self.known = None;
                 } else {
-                    self.target = (self.target * (1.0 + GENTLE * seconds)).min((hint * BELOW).max(self.target));
+                    let growth = if hint > self.target * 1.15 { BRISK } else { GENTLE };
+                    self.target = (self.target * (1.0 + growth * seconds)).min((hint * BELOW).max(self.target));
                 }
             }
             None => {
@@ -305,6 +343,13 @@ impl Rate {
     /// The path is full: what arrives is what it carries.
     fn full(&mut self) {
         let carried = self.carried(SHORT_S).or_else(|| self.carried(WINDOW_S)).unwrap_or(self.target * 0.9);
+        // A voice that does not use its room: something else stood in the queue for a moment, one large packet even. What
+        // arrives is what was sent, and tells nothing of the path.
+        if self.voice_only.is_some() && self.carried(WINDOW_S).unwrap_or(carried) > 0.9 * self.sent() {
+            self.target = self.target.min((carried * BELOW).max(self.target * BELOW));
+            self.pace = self.target;
+            return;
+        }
         // While it drains, what arrives may be just what is sent; then it tells nothing of the path.
         let draining = self.mode != Mode::Free && self.pace < self.target;
         let own = draining && (carried / self.pace - 1.0).abs() < 0.15;
@@ -322,7 +367,7 @@ impl Rate {
     }
 
     fn drain(&mut self, now: Instant, since: Instant, settle: Instant) {
-        if self.delay.queue() < self.delay.free() * 1.3 {
+        if self.delay.queue() < self.delay.free(self.target) * 1.3 {
             self.mode = Mode::Free;
             self.pace = self.target;
             return;
@@ -341,7 +386,7 @@ impl Rate {
     fn crowded(&mut self, now: Instant, seconds: f64) {
         let Mode::Crowded { since, mut lost, mut floor, mut window } = self.mode else { return };
         let queue = self.delay.queue();
-        if queue < self.delay.free() {
+        if queue < self.delay.free(self.target) {
             self.mode = Mode::Free;
             return;
         }

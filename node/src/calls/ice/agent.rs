@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
 
-use super::pair::Pair;
+use super::pair::{Pair, RESERVE};
 use super::{Chosen, Credentials, Local, Route, Via};
 use crate::calls::candidate::{self, Candidate, Kind};
 use crate::calls::stun::{Class, Message, Transaction, Writer};
@@ -29,8 +29,16 @@ const PENDING_LIFE: Duration = Duration::from_secs(4);
 /// Between two checks (RFC 8445, 14.2, asks for 50 ms where nothing is known of the network; checks here are as large as
 /// audio packets, and a call sends fifty of those a second).
 const PACE: Duration = Duration::from_millis(4);
+/// On a path that is known to be narrow checks take a quarter of it at most, or they would be what fills it...
+const CHECK_SHARE: f64 = 0.25;
+/// ...and answers to as many of the friend's another quarter. Bits of a check inside a relay's channel.
+const CHECK_BITS: f64 = 144.0 * 8.0;
+/// Slower than this it never gets.
+const SLOWEST: Duration = Duration::from_millis(80);
 /// A check provoked by one of the friend's follows the last one not closer than this.
 const TRIGGERED: Duration = Duration::from_millis(20);
+/// ...and not before so much time has passed since the pair answered.
+const STALE: Duration = Duration::from_millis(RESERVE.as_millis() as u64 * 3 / 2);
 /// How often the path in use is looked at.
 const LOOK: Duration = Duration::from_millis(40);
 /// Everything is checked anew at most this often because of doubts.
@@ -88,6 +96,7 @@ pub(super) struct Agent {
     pub(super) nominated: Option<Route>,
     work: Work,
     pace: Instant,
+    pause: Duration,
     looked: Instant,
     panicked: Option<Instant>,
     /// When it was last said that nothing answers, and how long that stands.
@@ -128,6 +137,7 @@ impl Agent {
             nominated: None,
             work: Work::default(),
             pace: now,
+            pause: PACE,
             looked: now,
             panicked: None,
             stranded: None,
@@ -250,6 +260,12 @@ impl Agent {
         self.pairs.push(Pair::new(now, route, cost(&local, kind, priority, to.ip()), u64::from(priority), kind));
     }
 
+    /// What the path in use carries, bits per second: so many checks there may be. Zero: unknown.
+    pub(super) fn set_rate(&mut self, rate: f64) {
+        let pause = if rate > 0.0 { CHECK_BITS / (rate * CHECK_SHARE) } else { 0.0 };
+        self.pause = Duration::try_from_secs_f64(pause).unwrap_or(SLOWEST).clamp(PACE, SLOWEST);
+    }
+
     /// Checks everything anew, densely; what works stays in use meanwhile.
     pub(super) fn renew(&mut self, now: Instant) {
         for pair in &mut self.pairs {
@@ -300,8 +316,8 @@ impl Agent {
         }
         if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.route == route) {
             // Triggered check: the friend's NAT is open for us at this moment.
-            let stale = pair.answered.is_none_or(|at| now.saturating_duration_since(at) > Duration::from_secs(1));
-            if stale {
+            // One that answered lately needs none: two sides that trigger each other would check twice as often.
+            if pair.is_overdue(now) || pair.answered.is_none_or(|at| now.saturating_duration_since(at) > STALE) {
                 let soon = pair.sent.map_or(now, |sent| (sent + TRIGGERED).max(now));
                 pair.next = pair.next.min(soon);
             }
@@ -394,15 +410,16 @@ impl Agent {
             self.choose(now);
         }
         while self.pace <= now {
-            // The pair in use goes first, then the cheapest.
+            // The pair in use goes first, then what was asked seldom, then the cheapest.
             let due = (0..self.pairs.len()).filter(|&at| self.pairs[at].next <= now).min_by_key(|&at| {
                 let pair = &self.pairs[at];
-                (Some(pair.route) != self.selected, pair.cost, std::cmp::Reverse(pair.priority), pair.next)
+                let priority = std::cmp::Reverse(pair.priority);
+                (Some(pair.route) != self.selected, pair.tries(), pair.cost, priority, pair.next)
             });
             let Some(at) = due else { break };
             self.check(now, at);
             // A tick that comes late makes up for what it missed, but not for more than a few checks.
-            self.pace = self.pace.max(now.checked_sub(PACE * 4).unwrap_or(now)) + PACE;
+            self.pace = self.pace.max(now.checked_sub(PACE * 4).unwrap_or(now)) + self.pause;
         }
     }
 
@@ -410,7 +427,7 @@ impl Agent {
     fn look(&mut self, now: Instant) {
         let Some(at) = self.selected_at() else { return };
         let (doubted, fell_silent) = (self.pairs[at].is_doubted(now), self.pairs[at].fell_silent(now));
-        if doubted || fell_silent {
+        if self.pairs[at].is_overdue(now) || fell_silent {
             self.pairs[at].doubt(now);
         }
         if doubted {

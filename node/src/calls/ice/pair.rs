@@ -16,23 +16,26 @@ const MANY: u32 = 20;
 const SELDOM: Duration = Duration::from_secs(10);
 /// Between checks of the pair in use.
 const IN_USE: Duration = Duration::from_millis(400);
-/// The same while media comes over it: a way that is cut is noticed by the silence first.
-const IN_USE_HEARD: Duration = Duration::from_millis(1000);
+/// The same while media comes over it: a way that is cut is noticed by the silence first. Consent (RFC 7675) asks for one
+/// in five seconds.
+const IN_USE_HEARD: Duration = Duration::from_millis(2000);
 /// Between checks of the pair in use while one is unanswered.
 const DOUBTED: Duration = Duration::from_millis(100);
 /// Between checks of the pair in use when it has been dead for seconds, and there is no other: the network may come
 /// back without a word from the system.
 const REVIVAL: Duration = Duration::from_secs(1);
 /// Between checks of a pair kept in reserve: no NAT forgets a mapping that fast, and a relay's permission lives longer.
-pub(super) const RESERVE: Duration = Duration::from_secs(4);
+pub(super) const RESERVE: Duration = Duration::from_secs(8);
 /// Between checks of working pairs that are not needed.
-const SPARE: Duration = Duration::from_secs(10);
+const SPARE: Duration = Duration::from_secs(15);
 /// Bounds of the time that an answer may take.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(120), Duration::from_millis(1000));
 /// Media came over a pair not longer ago than this: it is heard.
 const HEARD: Duration = Duration::from_millis(250);
 /// Media that stopped longer ago says nothing any more: the friend may use another pair.
 const FORGOTTEN: Duration = Duration::from_secs(2);
+/// A queue on the path may hold an answer back for this long.
+const QUEUE: Duration = Duration::from_millis(300);
 /// Unanswered checks after which a pair has failed; more are allowed where media comes, since checks get lost, too.
 const MISSES: u32 = 2;
 const MISSES_HEARD: u32 = 5;
@@ -98,9 +101,18 @@ impl Pair {
         self.heard.is_some_and(|at| (HEARD..FORGOTTEN).contains(&now.saturating_duration_since(at)))
     }
 
-    /// A check has been left unanswered for longer than the path takes.
-    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+    /// A check has been left unanswered for longer than the path takes: it is to be asked again.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.missed.is_some_and(|(since, _)| now.saturating_duration_since(since) > self.patience())
+    }
+
+    /// Overdue, and more than a lost check or a full queue: where media comes, two are missed for long enough.
+    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+        let heard = self.is_heard(now);
+        self.missed.is_some_and(|(since, count)| {
+            let waited = now.saturating_duration_since(since);
+            if heard { count > 1 && waited > self.patience() * 2 + QUEUE } else { waited > self.patience() }
+        })
     }
 
     /// Several checks were left unanswered.
@@ -119,6 +131,11 @@ impl Pair {
     /// It works, as far as is known now.
     pub(super) fn works(&self, now: Instant) -> bool {
         self.answered.is_some() && !self.is_dead(now)
+    }
+
+    /// How often it was asked since the schedule began anew.
+    pub(super) fn tries(&self) -> u32 {
+        self.tries
     }
 
     /// The schedule begins anew.

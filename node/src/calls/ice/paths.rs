@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::{Chosen, Credentials, Local, Route, Via};
 use crate::calls::candidate::Candidate;
 use crate::calls::mux::Mux;
 use crate::calls::stun::{self, Kind};
+use crate::calls::tap::Meters;
 use crate::relay::Relayed;
 
 /// Packets held for webrtc until its driver takes them; the oldest goes first. Half a second of 8 Mbit/s video.
@@ -92,6 +93,8 @@ pub(in crate::calls) struct Paths {
     route: Mutex<Option<Route>>,
     queue: Queue,
     overflow: AtomicU64,
+    /// What is known of the path in use.
+    meters: OnceLock<Arc<Meters>>,
     /// Nothing answers: told, and not looked at yet.
     stranded: AtomicBool,
     /// The clock must be looked at anew.
@@ -127,6 +130,7 @@ impl Paths {
             route: Mutex::default(),
             queue: Queue::default(),
             overflow: AtomicU64::new(0),
+            meters: OnceLock::new(),
             stranded: AtomicBool::new(false),
             wound: Notify::new(),
             news: Notify::new(),
@@ -142,10 +146,18 @@ impl Paths {
             let at = lock(&paths.agent).poll_timeout().unwrap_or_else(|| Instant::now() + REST);
             let wound = paths.wound.notified();
             tokio::select! {
-                () = tokio::time::sleep_until(at.into()) => paths.with(|agent| agent.handle_timeout(Instant::now())),
+                () = tokio::time::sleep_until(at.into()) => paths.turn(Instant::now()),
                 () = wound => {}
             }
         }
+    }
+
+    fn turn(&self, now: Instant) {
+        let rate = self.meters.get().map_or(0.0, |meters| meters.estimate().target);
+        self.with(|agent| {
+            agent.set_rate(rate);
+            agent.handle_timeout(now);
+        });
     }
 
     /// Does something with the agent, and then what it asks for.
@@ -226,6 +238,12 @@ impl Paths {
             agent.set_changed();
         });
         self.wound.notify_one();
+    }
+
+    /// Where it is found what the path carries.
+    pub(in crate::calls) fn watch(&self, meters: Arc<Meters>) {
+        // Only the first counts: a connection has one set of them.
+        let _ = self.meters.set(meters);
     }
 
     /// Checks everything anew.

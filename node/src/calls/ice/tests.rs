@@ -1,6 +1,6 @@
 //! Two agents and a network made of numbers: addresses, filters, delay and loss, in virtual time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ struct Net {
     heard: [Option<Instant>; 2],
     stranded: [bool; 2],
     silence: [Duration; 2],
+    /// Checks that left each side, by route.
+    checks: HashMap<(usize, Route), u32>,
 }
 
 fn agent(now: Instant, name: &str, other: &str, controlling: bool) -> Agent {
@@ -88,6 +90,7 @@ impl Net {
             heard: [None; 2],
             stranded: [false; 2],
             silence: [Duration::ZERO; 2],
+            checks: HashMap::new(),
         }
     }
 
@@ -183,7 +186,8 @@ impl Net {
                 let route = agent.selected;
                 let work = agent.take();
                 self.stranded[n] |= work.stranded;
-                for Transmit { route, packet, .. } in work.packets {
+                for Transmit { route, packet, check } in work.packets {
+                    *self.checks.entry((n, route)).or_default() += u32::from(check.is_some());
                     self.send(n, route, packet);
                 }
                 if let Some(route) = route.filter(|_| self.media && tick.is_multiple_of(20)) {
@@ -354,6 +358,48 @@ fn loss_does_not_move_a_call_from_its_path() {
     net.loss = 5;
     net.talk(MS * 20_000);
     assert_eq!(net.kinds(), [DIRECT; 2]);
+}
+
+#[test]
+fn a_quiet_call_is_checked_seldom_and_a_single_lost_check_alarms_nobody() {
+    let mut net = Net::new(0).with_relay(0).with_relay(1);
+    net.meet();
+    net.talk(MS * 3000);
+    let mut checks = |loss| {
+        net.loss = loss;
+        net.checks.clear();
+        net.run(MS * 16_000);
+        (net.checks.values().sum::<u32>(), net.checks.clone())
+    };
+    // Both sides: the path in use every two seconds, three in reserve every eight.
+    let (quiet, all) = checks(0);
+    assert!((24..=40).contains(&quiet), "{quiet}: {all:?}");
+    // Every ninth packet is lost: no check of everything anew because of one that was.
+    let (lossy, all) = checks(9);
+    assert!(lossy <= 80, "{lossy}: {all:?}");
+}
+
+#[test]
+fn on_a_narrow_path_checks_of_everything_take_a_part_of_it_only() {
+    let mut net = Net::new(0).with_relay(0).with_relay(1);
+    net.meet();
+    net.talk(MS * 3000);
+    for side in &mut net.sides {
+        side.agent.set_rate(64_000.0);
+        side.agent.renew(net.now);
+        for n in 0..12_u32 {
+            let address = SocketAddr::new(IpAddr::from((0xc000_0201 + n).to_be_bytes()), 5000);
+            let candidate = Candidate { foundation: "1".into(), priority: n, address, kind: Kind::Host };
+            side.agent.add_remote(net.now, &candidate);
+        }
+    }
+    let before = net.sent;
+    net.run(MS * 2000);
+    let packets = net.sent - before - 200;
+    // 14 checks a second and as many answers, from each side.
+    assert!((30..=14 * 2 * 4).contains(&packets), "{packets}");
+    let asked = net.sides[0].agent.pairs.iter().filter(|pair| pair.sent.is_some_and(|at| net.now - at < MS * 2000));
+    assert!(asked.count() > 20, "all have had their turn");
 }
 
 #[test]
