@@ -5,6 +5,11 @@
 //! generation after the other: a packet is then lost only if all packets that carry it are. They cost bandwidth, so the
 //! bitrate that is left for the voice decides how many there can be. Generations come at once and go one by one, after
 //! the loss has stayed low for a while.
+//!
+//! Where packets are lost in rows, a copy in the very next packet is lost with it. One that follows after the length of a
+//! row is worth more than four that follow at once: with outages of 100 ms for a tenth of the time, copies 100 and 200 ms
+//! later leave 1.6 % lost, four copies within 80 ms leave 4.5 % and cost twice as much. They cost delay, because the
+//! receiver must wait for them; so they reach no further than 200 ms.
 
 use super::codec::MIN_BITRATE;
 use super::red::{HEADER_LEN, MAX_GENERATIONS};
@@ -27,6 +32,13 @@ const NO_LOSS: f64 = 0.0;
 const SOME_LOSS: f64 = 0.02;
 /// Copies until the path is known: the first words of a call are to be understood, too.
 const AT_FIRST: usize = 1;
+/// Copies stand apart from a mean row of this length on: with independent losses of a third it is 1.5.
+const APART_FROM: f64 = 2.2;
+/// And no longer below this.
+const APART_UNTIL: f64 = 1.8;
+/// Farthest packet that is copied then, and the farthest apart: what the receiver waits for is heard as delay.
+const REACH: usize = 10;
+const MAX_SPACING: usize = 5;
 /// Bursts longer than a second are an outage, which no copy bridges.
 const MAX_BURST: f64 = 50.0;
 
@@ -37,6 +49,8 @@ pub struct Plan {
     pub bitrate: u32,
     /// Copies of earlier packets in each packet.
     pub generations: usize,
+    /// Of every so many-th packet before it.
+    pub spacing: usize,
     /// Share of lost packets that the encoder is told, 0 to 1.
     pub expected_loss: f64,
 }
@@ -60,6 +74,8 @@ pub struct Protection {
     /// The other side takes redundant audio.
     taken: bool,
     wanted: usize,
+    /// Copies are of every so many-th packet.
+    spacing: usize,
     /// Since when fewer generations would do.
     low_since_ms: Option<u64>,
 }
@@ -73,6 +89,7 @@ impl Protection {
             packets_per_second: 1000 / frame_ms.max(1),
             taken: false,
             wanted: AT_FIRST,
+            spacing: 1,
             low_since_ms: None,
         }
     }
@@ -88,6 +105,7 @@ impl Protection {
         let generations = if self.taken { self.wanted } else { 0 };
         Plan {
             generations,
+            spacing: self.spacing,
             expected_loss: if generations > 0 { NO_LOSS } else { plan.expected_loss.max(SOME_LOSS) },
             ..plan
         }
@@ -97,8 +115,9 @@ impl Protection {
     pub fn plan(&mut self, now_ms: u64, known: Known) -> Plan {
         let loss = if known.loss.is_finite() { known.loss.clamp(0.0, 1.0) } else { 0.0 };
         let burst = if known.burst.is_finite() { known.burst.clamp(1.0, MAX_BURST) } else { 1.0 };
+        self.space(burst);
         self.step(now_ms, loss, burst);
-        let mut generations = if self.taken { self.wanted } else { 0 };
+        let mut generations = if self.taken { self.wanted.min(REACH / self.spacing) } else { 0 };
         // The voice first: copies go when it would become poor.
         let bitrate = loop {
             let of = |limits: &[u32], without| {
@@ -113,14 +132,29 @@ impl Protection {
             }
             generations -= 1;
         };
-        Plan { bitrate, generations, expected_loss: if generations > 0 { NO_LOSS } else { loss.max(SOME_LOSS) } }
+        let expected_loss = if generations > 0 { NO_LOSS } else { loss.max(SOME_LOSS) };
+        Plan { bitrate, generations, spacing: self.spacing, expected_loss }
+    }
+
+    fn space(&mut self, burst: f64) {
+        let apart = burst >= if self.spacing > 1 { APART_UNTIL } else { APART_FROM };
+        let wanted = if apart { (burst.ceil() as usize).clamp(2, MAX_SPACING) } else { 1 };
+        // The mean of a few rows is uncertain; a change by one is none.
+        if self.spacing.abs_diff(wanted) > 1 || wanted == 1 || wanted == MAX_SPACING {
+            self.spacing = wanted;
+        }
     }
 
     fn step(&mut self, now_ms: u64, loss: f64, burst: f64) {
         let steps = |factor: f64| STEPS.iter().filter(|step| loss >= **step * factor).count();
-        // A burst swallows a packet together with its copies, unless there is one more copy than the burst is long.
-        let bridge = |steps: usize| {
-            if steps > 0 && burst > 1.5 { steps.max((burst.ceil() as usize).min(MAX_GENERATIONS)) } else { steps }
+        // A burst swallows a packet together with its copies, unless there is one more copy than the burst is long, or they
+        // stand apart: then there are two at least.
+        let apart = self.spacing > 1;
+        let bridge = |steps: usize| match steps {
+            0 => 0,
+            _ if apart => steps.max(2),
+            _ if burst > 1.5 => steps.max((burst.ceil() as usize).min(MAX_GENERATIONS)),
+            _ => steps,
         };
         let (needed, enough) = (bridge(steps(1.0)), bridge(steps(STEP_DOWN)));
         if needed >= self.wanted {
@@ -155,7 +189,7 @@ mod tests {
         let mut protection = protection();
         assert_eq!(protection.plan(0, known(1_000_000, 0.0)).generations, AT_FIRST);
         let plan = protection.plan(HOLD_MS, known(1_000_000, 0.0));
-        assert_eq!(plan, Plan { bitrate: 32_000, generations: 0, expected_loss: SOME_LOSS });
+        assert_eq!(plan, Plan { bitrate: 32_000, generations: 0, spacing: 1, expected_loss: SOME_LOSS });
     }
 
     #[test]
@@ -167,8 +201,23 @@ mod tests {
             assert!(plan.generations >= last);
             last = plan.generations;
         }
-        let bursts = protection().plan(0, Known { bitrate: 1_000_000, loss: 0.03, burst: 2.4 });
-        assert_eq!(bursts.generations, 3);
+        let bursts = protection().plan(0, Known { bitrate: 1_000_000, loss: 0.03, burst: 2.1 });
+        assert_eq!((bursts.generations, bursts.spacing), (3, 1));
+    }
+
+    #[test]
+    fn where_packets_are_lost_in_rows_copies_stand_apart_and_reach_no_further_than_is_bearable() {
+        let mut protection = protection();
+        let at = |protection: &mut Protection, loss, burst| {
+            let plan = protection.plan(0, Known { bitrate: 1_000_000, loss, burst });
+            (plan.generations, plan.spacing)
+        };
+        assert_eq!(at(&mut protection, 0.3, 1.5), (3, 1), "a row of one or two is chance");
+        assert_eq!(at(&mut protection, 0.03, 5.0).1, 5);
+        assert_eq!(at(&mut protection, 0.1, 4.1), (2, 5));
+        assert_eq!(at(&mut protection, 0.1, 30.0), (2, 5));
+        assert_eq!(at(&mut protection, 0.1, 3.5).1, 5, "one step more or less is none");
+        assert_eq!(at(&mut protection, 0.1, 1.2).1, 1);
     }
 
     #[test]

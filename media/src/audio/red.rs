@@ -14,6 +14,8 @@ use super::packet;
 pub const OPUS_TYPE: u8 = 111;
 /// Most copies that we send in one packet, and most that we read: 80 ms of bursts, and what others may send.
 pub const MAX_GENERATIONS: usize = 4;
+/// The oldest packet that is copied was sent so many packets ago.
+pub const MAX_REACH: usize = 12;
 /// Most blocks that are read from one payload, the packet itself included.
 const MAX_BLOCKS: usize = 9;
 /// A copy is at most so much older than its packet: 14 bits.
@@ -102,13 +104,23 @@ impl Packer {
         self.sent.clear();
     }
 
-    /// Wraps a packet into `out` (overwritten) with copies of up to `generations` packets before it; false, and `out`
-    /// is empty, if there is nothing to copy: then the packet goes as it is. Announced silence is never copied.
-    pub fn pack(&mut self, timestamp: u32, packet: &[u8], generations: usize, out: &mut Vec<u8>) -> bool {
+    /// Wraps a packet into `out` (overwritten) with copies of up to `generations` packets before it, every `spacing`-th;
+    /// false, and `out` is empty, if there is nothing to copy: then the packet goes as it is. Announced silence is never
+    /// copied.
+    pub fn pack(
+        &mut self,
+        timestamp: u32,
+        packet: &[u8],
+        generations: usize,
+        spacing: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
         out.clear();
         let mut room = MAX_PAYLOAD_LEN.saturating_sub(packet.len() + 1);
         let mut copies = Vec::with_capacity(MAX_GENERATIONS);
-        for (at, copy) in self.sent.iter().rev().take(generations.min(MAX_GENERATIONS)) {
+        let spacing = spacing.max(1);
+        for (at, copy) in self.sent.iter().rev().skip(spacing - 1).step_by(spacing).take(generations.min(MAX_GENERATIONS))
+        {
             let offset = timestamp.wrapping_sub(*at);
             let needed = copy.len() + HEADER_LEN;
             // A gap in time: what is older helps nobody any more.
@@ -134,7 +146,7 @@ impl Packer {
             out.extend_from_slice(packet);
         }
         self.sent.push_back((timestamp, packet.to_vec()));
-        if self.sent.len() > MAX_GENERATIONS {
+        if self.sent.len() > MAX_REACH {
             self.sent.pop_front();
         }
         !out.is_empty()
@@ -150,9 +162,9 @@ mod tests {
     fn the_wire_form_is_that_of_the_specification() {
         let mut packer = Packer::default();
         let mut out = vec![1, 2, 3];
-        assert!(!packer.pack(6720, &[0xf8, 1, 2], 2, &mut out));
+        assert!(!packer.pack(6720, &[0xf8, 1, 2], 2, 1, &mut out));
         assert!(out.is_empty(), "nothing to copy yet");
-        assert!(packer.pack(7680, &[0xf8, 3, 4, 5], 2, &mut out));
+        assert!(packer.pack(7680, &[0xf8, 3, 4, 5], 2, 1, &mut out));
         assert_eq!(out, [0xef, 0x0f, 0x00, 0x03, 0x6f, 0xf8, 1, 2, 0xf8, 3, 4, 5]);
         let blocks = read(&out).unwrap();
         assert_eq!(blocks[0], Block { offset: 960, payload: &[0xf8, 1, 2] });
@@ -167,7 +179,7 @@ mod tests {
         let mut out = Vec::new();
         for i in 0..20_u32 {
             let generations = (i % 7) as usize;
-            let packed = packer.pack(i * 960, &[0xf8, i as u8, 0], generations, &mut out);
+            let packed = packer.pack(i * 960, &[0xf8, i as u8, 0], generations, 1, &mut out);
             let copies = generations.min(i as usize).min(MAX_GENERATIONS);
             assert_eq!(packed, copies > 0, "packet {i}");
             if packed {
@@ -179,25 +191,41 @@ mod tests {
     }
 
     #[test]
+    fn copies_stand_apart_if_losses_come_together() {
+        let mut packer = Packer::default();
+        let mut out = Vec::new();
+        for i in 0..20_u32 {
+            let packed = packer.pack(i * 960, &[0xf8, i as u8, 0], 2, 5, &mut out);
+            let wanted: Vec<u32> = [10, 5, 0].into_iter().filter(|back| *back <= i).map(|back| back * 960).collect();
+            assert_eq!(packed, wanted.len() > 1, "packet {i}");
+            if packed {
+                let blocks = read(&out).unwrap();
+                assert_eq!(blocks.iter().map(|block| block.offset).collect::<Vec<_>>(), wanted, "packet {i}");
+                assert!(blocks.iter().all(|block| u32::from(block.payload[1]) == i - block.offset / 960));
+            }
+        }
+    }
+
+    #[test]
     fn announced_silence_and_what_is_long_past_are_not_copied() {
         let mut packer = Packer::default();
         let mut out = Vec::new();
-        packer.pack(0, &[0xf8, 1, 2], 3, &mut out);
-        assert!(packer.pack(960, &[0xf8], 3, &mut out), "the end of the speech is copied");
-        assert!(packer.pack(1920, &[0xf8], 3, &mut out));
+        packer.pack(0, &[0xf8, 1, 2], 3, 1, &mut out);
+        assert!(packer.pack(960, &[0xf8], 3, 1, &mut out), "the end of the speech is copied");
+        assert!(packer.pack(1920, &[0xf8], 3, 1, &mut out));
         assert_eq!(read(&out).unwrap().len(), 2, "the silence is not");
-        assert!(!packer.pack(1920 + MAX_OFFSET + 1, &[0xf8, 3, 4], 3, &mut out), "too old");
+        assert!(!packer.pack(1920 + MAX_OFFSET + 1, &[0xf8, 3, 4], 3, 1, &mut out), "too old");
         packer.clear();
-        assert!(!packer.pack(960 * 30, &[0xf8, 3, 4], 3, &mut out));
+        assert!(!packer.pack(960 * 30, &[0xf8, 3, 4], 3, 1, &mut out));
     }
 
     #[test]
     fn what_does_not_fit_into_a_datagram_is_not_copied() {
         let mut packer = Packer::default();
         let mut out = Vec::new();
-        packer.pack(0, &[0xf8; 600], 3, &mut out);
-        assert!(!packer.pack(960, &[0xf8; 600], 3, &mut out));
-        assert!(packer.pack(1920, &[0xf8; 200], 3, &mut out));
+        packer.pack(0, &[0xf8; 600], 3, 1, &mut out);
+        assert!(!packer.pack(960, &[0xf8; 600], 3, 1, &mut out));
+        assert!(packer.pack(1920, &[0xf8; 200], 3, 1, &mut out));
         assert!(out.len() <= MAX_PAYLOAD_LEN);
     }
 
@@ -214,12 +242,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_read_again(
-            packets in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..500), 0..6_usize, 1..3000_u32), 1..12)
+            packets in prop::collection::vec((prop::collection::vec(any::<u8>(), 1..500), 0..6_usize, 1..3000_u32), 1..12),
+            spacing in 0..8_usize,
         ) {
             let (mut packer, mut out, mut timestamp) = (Packer::default(), Vec::new(), u32::MAX - 5000);
             for (packet, generations, step) in packets {
                 timestamp = timestamp.wrapping_add(step);
-                if packer.pack(timestamp, &packet, generations, &mut out) {
+                if packer.pack(timestamp, &packet, generations, spacing, &mut out) {
                     let blocks = read(&out).unwrap();
                     prop_assert!(blocks.len() <= generations + 1 && out.len() <= MAX_PAYLOAD_LEN);
                     prop_assert_eq!(blocks.last().unwrap().payload, &packet[..]);

@@ -70,7 +70,7 @@ impl VoiceSender {
     /// Begins with the settings' bitrate, and with some redundancy until something is known of the path.
     pub fn new(settings: &AudioSettings) -> Result<Self, CodecError> {
         let encoder = OpusEncoder::new(settings)?;
-        let plan = Plan { bitrate: settings.max_bitrate, generations: 0, expected_loss: 0.0 };
+        let plan = Plan { bitrate: settings.max_bitrate, generations: 0, spacing: 1, expected_loss: 0.0 };
         Ok(Self {
             encoder: Box::new(encoder),
             protection: Protection::new(settings.max_bitrate, settings.frame_ms),
@@ -140,7 +140,7 @@ impl VoiceSender {
         let frame = (timestamp, std::mem::take(&mut self.scratch));
         let Some((first, packet)) = self.next(frame) else { return Ok(None) };
         let mut payload = Vec::new();
-        let red = self.packer.pack(first, &packet, self.plan.generations, &mut payload);
+        let red = self.packer.pack(first, &packet, self.plan.generations, self.plan.spacing, &mut payload);
         if red {
             self.counts.redundant += 1;
         } else {

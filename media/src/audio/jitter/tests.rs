@@ -199,7 +199,7 @@ fn copies_are_played_in_the_place_of_lost_packets() {
     let (mut out, mut payload, mut heard) = ([0.0; 480], Vec::new(), Vec::new());
     for i in 0..400_u32 {
         let now = SECOND + u64::from(i) * 20 * MS;
-        let packed = packer.pack(i * 960, &packet_of(i), 2, &mut payload);
+        let packed = packer.pack(i * 960, &packet_of(i), 2, 1, &mut payload);
         // Of every five packets two in a row are lost.
         if i % 5 > 1 {
             let payload = if packed { payload.clone() } else { packet_of(i) };
