@@ -23,6 +23,8 @@ use crate::lab::pair::{Pair, Setup};
 use crate::lab::site::Kind;
 use crate::world::incoming_call;
 
+/// What a node says to others when it starts has been said after this time: it is no part of a call.
+const STARTED: Duration = Duration::from_secs(3);
 /// How long it rings: the path is built meanwhile.
 const RING: Duration = Duration::from_millis(700);
 /// How long the first sound may take, on a bad line.
@@ -87,11 +89,13 @@ impl Bench {
         let setup = Setup { rtt: BASE_RTT, seed, keep: keep.map(Path::to_owned), ..Setup::default() };
         let open = Kind::open();
         let pair = Pair::linked([&open, &open], &setup).await?;
+        sleep(STARTED).await;
         let wires = [0, 1].map(|at: usize| Wire::tap(&pair.lab, pair.hosts[at].site()));
         Ok(Self { pair, wires })
     }
 
-    /// Lets them talk, and measures. The line is good while it rings, and again afterwards.
+    /// Lets them talk, and measures. While it rings the line loses and delays nothing, but it has its rate; afterwards it
+    /// is good again.
     ///
     /// # Errors
     /// The call does not come about, or breaks.
@@ -112,14 +116,18 @@ impl Bench {
         self.wires.iter().for_each(Wire::clear);
         let mut people = [Person::start(&measure.plans[0])?, Person::start(&measure.plans[1])?];
         let video = measure.plans.iter().map(|plan| plan.picture.is_some()).collect::<Vec<_>>();
+        let (lab, site) = (&self.pair.lab, self.pair.hosts[0].site());
+        // A narrow line is narrow from the beginning.
+        let line = measure.cell.uplink();
+        let ringing = Conditions { rate: line.rate, queue: line.queue, ..lab.uplink() };
+        lab.set_uplink(site, ringing);
         let mut rings = bob.events();
         let seated = alice.api().place_call(PlaceCall { friend: "bob".to_owned(), video: video[0] }).await?;
         let id = seated.call.id.clone();
         people[0].sit(alice.api(), seated)?;
         rings.wait("the ringing", incoming_call).await?;
         sleep(RING).await;
-        let (lab, site) = (&self.pair.lab, self.pair.hosts[0].site());
-        lab.set_uplink(site, measure.cell.uplink());
+        lab.set_uplink(site, line);
         let _cross = match &measure.cell.cross {
             Some(cross) => Some(self.cross(*cross)?),
             None => None,

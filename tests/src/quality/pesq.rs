@@ -1,7 +1,7 @@
 //! PESQ wideband (ITU-T P.862.2) by the Python package `pesq`, in a virtual environment of the bench's own.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -25,32 +25,55 @@ pub struct Pesq {
 }
 
 impl Pesq {
-    /// Finds the environment beside this program (`target/tools/pesq`), or makes it: that needs Python 3 with venv, a C
-    /// compiler, and the package index.
+    /// Finds the environment beside this program (`target/tools/pesq`) or, for who may not write or read there, in the
+    /// user's cache; or makes it: that needs Python 3 with venv, a C compiler, and the package index.
     ///
     /// # Errors
     /// It cannot be made; the error says what is missing.
     pub fn find() -> Result<Self> {
         let program = std::env::current_exe()?;
         let target = program.ancestors().nth(2).context("no folder for the environment")?;
-        let folder = target.join("tools").join("pesq");
-        let python = folder.join("bin").join("python");
-        let works = || {
-            let tried = Command::new(&python).args(["-c", "import pesq, numpy"]).stderr(Stdio::null()).status();
-            tried.is_ok_and(|status| status.success())
-        };
-        if !works() {
-            eprintln!("quality: making a Python environment with the package pesq in {} …", folder.display());
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-                .context("Python 3 with venv is needed: `tools/setup tests` installs it")?;
-            let pip = folder.join("bin").join("pip");
-            run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))
-                .context("the Python package pesq cannot be installed")?;
-            if !works() {
-                bail!("the Python environment in {} does not work", folder.display());
+        let folders: Vec<PathBuf> =
+            [Some(target.join("tools").join("pesq")), cache().map(|cache| cache.join("twocan").join("pesq"))]
+                .into_iter()
+                .flatten()
+                .collect();
+        if let Some(found) = folders.iter().map(|folder| Self::of(folder)).find(Self::works) {
+            return Ok(found);
+        }
+        let mut failed = None;
+        for folder in &folders {
+            match Self::make(folder) {
+                Ok(made) => return Ok(made),
+                // The first folder is where it belongs: what is wrong there is what is told.
+                Err(error) => _ = failed.get_or_insert(error),
             }
         }
-        Ok(Self { python })
+        Err(failed.context("no folder for the environment")?)
+    }
+
+    fn of(folder: &Path) -> Self {
+        Self { python: folder.join("bin").join("python") }
+    }
+
+    fn works(&self) -> bool {
+        let tried = Command::new(&self.python).args(["-c", "import pesq, numpy"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    }
+
+    fn make(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        eprintln!("quality: making a Python environment with the package pesq in {} …", folder.display());
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
+            .context("Python 3 with venv is needed: `tools/setup tests` installs it")?;
+        let pip = folder.join("bin").join("pip");
+        run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))
+            .context("the Python package pesq cannot be installed")?;
+        let made = Self::of(folder);
+        if !made.works() {
+            bail!("the Python environment in {} does not work", folder.display());
+        }
+        Ok(made)
     }
 
     /// The score of each (reference, degraded) pair of sound at 48 kHz: 1.02 to 4.64. [`WORST`] for what holds no speech.
@@ -81,6 +104,12 @@ impl Pesq {
         }
         Ok(scores)
     }
+}
+
+/// The user's folder for what can be made again.
+fn cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))
 }
 
 fn run(command: &mut Command) -> Result<()> {
