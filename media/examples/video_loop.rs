@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use twocan_media::session::Outgoing;
+use twocan_media::video::codec::PictureCodec;
 use twocan_media::video::measure::Meter;
-use twocan_media::video::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource};
+use twocan_media::video::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource, h264};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -38,13 +39,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let sink = VideoSink::All(vec![sink, VideoSink::Tap(tap)]);
     let receiver_out = Arc::new(|outgoing| println!("receiver: {outgoing:?}"));
-    let receiver = Arc::new(Receiver::start(sink, Arc::new(|_, _| None), receiver_out)?);
+    let receiver = Arc::new(Receiver::start(sink, h264::NAME, Arc::new(|_, _| None), receiver_out)?);
     let to = Arc::clone(&receiver);
     let sender_out = Arc::new(move |outgoing| match outgoing {
         Outgoing::Frame(frame) => to.push(frame),
         other => println!("sender: {other:?}"),
     });
-    let sender = Sender::start(source, Settings::default(), sender_out)?;
+    let sender = Sender::start(source, Settings::default(), PictureCodec::default(), sender_out)?;
     let (started, used) = (twocan_media::now_ns(), processor_ms());
     sender.set_on(true);
     std::thread::sleep(Duration::from_secs(seconds));

@@ -18,8 +18,11 @@ use crate::audio::wav::WavSink;
 use crate::audio::{AudioSettings, AudioSink, AudioSource};
 use crate::frame::{EncodedFrame, Kind};
 use crate::record::{RecordError, Tap as RecordTap};
+use crate::video::codec::PictureCodec;
+use crate::video::h264;
 use crate::video::{self, VideoSink, VideoSource};
 
+mod codecs;
 mod guidance;
 mod processing;
 mod recording;
@@ -30,6 +33,7 @@ pub mod sync;
 mod voice_in;
 mod voice_out;
 
+pub use codecs::Agreed;
 pub use guidance::Guidance;
 use processing::Processing;
 use screen::Screens;
@@ -86,6 +90,8 @@ pub enum Incoming {
         /// Whether it does.
         taken: bool,
     },
+    /// Which codecs were agreed for pictures.
+    Codecs(Agreed),
     /// Send now, or stop. A session starts with both stopped.
     Flow {
         /// Whether audio frames go out.
@@ -277,6 +283,10 @@ struct PictureOut {
     bitrate: Option<u32>,
     /// The path is too narrow for it, and that was told.
     narrow: bool,
+    /// What it is encoded in.
+    codec: PictureCodec,
+    /// The friend takes nothing that we make.
+    refused: bool,
 }
 
 impl Session {
@@ -311,7 +321,7 @@ impl Session {
             let clock = clock.clone();
             Arc::new(move |stream, timestamp| clock.present_at(crate::now_ns(), stream, timestamp))
         };
-        let picture_in = video::Receiver::start(config.video_out, present, out.clone())?;
+        let picture_in = video::Receiver::start(config.video_out, h264::NAME, present, out.clone())?;
         let microphone = Mutex::new(Some(capture(source, processing.clone(), &out, system)?));
         let speaker = Mutex::new(Some(playback(speaker, voice_in.clone(), processing.clone(), &out, system)?));
         let session = Self {
@@ -351,6 +361,7 @@ impl Session {
             }
             request @ Incoming::KeyFrameRequest { .. } => Self::screen_incoming(&self.screens, request, &self.out),
             Incoming::Feedback(guidance) => self.guided(&guidance),
+            Incoming::Codecs(agreed) => self.agreed(agreed),
             Incoming::Redundancy { taken } => self.voice_out.set_redundancy_taken(taken),
             Incoming::Flow { audio, video, screen } => {
                 self.voice_out.set_flow(audio);
@@ -358,7 +369,7 @@ impl Session {
                 let mut picture = self.picture_out();
                 picture.flowing = video;
                 if let Some(sender) = &picture.sender {
-                    sender.set_on(video);
+                    sender.set_on(video && !picture.refused);
                 }
             }
         }
@@ -407,7 +418,8 @@ impl Session {
             if same { picture.sender.take() } else { None }
         };
         drop(closed_first);
-        let sender = video::Sender::start(source.clone(), self.video_settings.clone(), self.out.clone())?;
+        let codec = self.picture_out().codec.clone();
+        let sender = video::Sender::start(source.clone(), self.video_settings.clone(), codec, self.out.clone())?;
         // The old one ends before the new one begins: their frames must not mix.
         let old = self.picture_out().sender.take();
         drop(old);
@@ -415,9 +427,14 @@ impl Session {
         if let Some(bitrate) = picture.bitrate {
             sender.set_bitrate(bitrate);
         }
-        sender.set_on(picture.flowing);
+        // What was agreed while the source was opened.
+        sender.set_codec(picture.codec.clone());
+        sender.set_on(picture.flowing && !picture.refused);
         picture.sender = Some(sender);
         picture.source = Some(source);
+        let refused = picture.refused;
+        drop(picture);
+        self.tell_refused(refused, Part::VideoIn);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod png;
 mod receiver;
 pub mod screen;
 mod sender;
+mod sending;
 mod sink;
 mod smooth;
 mod source;
@@ -41,7 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use picture::Picture;
 pub use png::write_png;
 pub use receiver::{PresentAt, Receiver, ReceiverStats};
-pub use sender::{Sender, SenderStats};
+pub use sending::{Sender, SenderStats};
 pub use sink::Tap;
 
 /// Where the picture to send comes from.

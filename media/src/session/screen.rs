@@ -10,8 +10,9 @@ use crate::audio::device::{Purpose, Supervised};
 use crate::audio::paced::{Paced, STEP_SAMPLES};
 use crate::audio::source::SoundSource;
 use crate::frame::EncodedFrame;
+use crate::video::codec::PictureCodec;
 use crate::video::screen::{self, ScreenSource};
-use crate::video::{Receiver, ReceiverStats, SenderStats, Tap, VideoSink};
+use crate::video::{Receiver, ReceiverStats, Sender, SenderStats, Tap, VideoSink, h264};
 
 /// A screen to share.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +44,7 @@ pub struct ScreenOptions {
 /// What a session has of screens.
 #[derive(Default)]
 pub(super) struct Screens {
-    sharing: Option<screen::Sender>,
+    sharing: Option<Sender>,
     sound: Option<Arc<SoundOut>>,
     sound_driver: Option<Driver>,
     flowing: bool,
@@ -52,6 +53,12 @@ pub(super) struct Screens {
     shown: Option<Receiver>,
     /// The sink could not be opened: it was told once.
     unseen: bool,
+    /// What it is encoded in.
+    codec: PictureCodec,
+    /// The friend takes nothing that we make.
+    refused: bool,
+    /// What the friend's comes in, if it is not H.264.
+    incoming_codec: Option<String>,
 }
 
 impl Screens {
@@ -60,7 +67,7 @@ impl Screens {
     }
 
     pub(super) fn stats(&self) -> (Option<SenderStats>, Option<ReceiverStats>) {
-        (self.sharing.as_ref().map(screen::Sender::stats), self.shown.as_ref().map(Receiver::stats))
+        (self.sharing.as_ref().map(Sender::stats), self.shown.as_ref().map(Receiver::stats))
     }
 
     pub(super) fn stream(&self) -> Option<u16> {
@@ -79,7 +86,8 @@ impl Screens {
                 });
             });
             // A screen waits for no sound: who points at something is to be followed at once.
-            match Receiver::start(self.options.sink.clone(), Arc::new(|_, _| None), relabelled) {
+            let codec = self.incoming_codec.as_deref().unwrap_or(h264::NAME);
+            match Receiver::start(self.options.sink.clone(), codec, Arc::new(|_, _| None), relabelled) {
                 Ok(receiver) => self.shown = Some(receiver),
                 Err(error) => {
                     self.unseen = true;
@@ -102,11 +110,32 @@ impl Screens {
     pub(super) fn set_flow(&mut self, on: bool) {
         self.flowing = on;
         if let Some(sharing) = &self.sharing {
-            sharing.set_on(on);
+            sharing.set_on(on && !self.refused);
         }
         if let Some(sound) = &self.sound {
             sound.set_flow(on);
         }
+    }
+
+    /// The friend's screen comes in this codec.
+    pub(super) fn set_incoming_codec(&mut self, codec: &str) {
+        self.incoming_codec = Some(codec.to_owned());
+        if let Some(shown) = &self.shown {
+            shown.set_codec(codec);
+        }
+    }
+
+    /// Encodes so from now on. True: a screen is shared, and the friend takes nothing that we make.
+    pub(super) fn agreed(&mut self, codec: Option<PictureCodec>) -> bool {
+        self.refused = codec.is_none();
+        if let Some(codec) = codec {
+            self.codec = codec;
+        }
+        if let Some(sharing) = &self.sharing {
+            sharing.set_codec(self.codec.clone());
+            sharing.set_on(self.flowing && !self.refused);
+        }
+        self.refused && self.sharing.is_some()
     }
 
     /// Bits per second for the screen.
@@ -136,8 +165,11 @@ impl Session {
         };
         drop(old);
         let Some(share) = share else { return Ok(()) };
-        let settings = lock(&self.screens).options.settings.clone();
-        let sender = screen::Sender::start(&share.source, settings, self.out.clone())?;
+        let (settings, codec) = {
+            let screens = lock(&self.screens);
+            (screens.options.settings.clone(), screens.codec.clone())
+        };
+        let sender = Sender::share(&share.source, settings, codec, self.out.clone())?;
         let sound = match share.sound {
             Some(sound) => Some(hear(sound, &self.out, &self.system)?),
             None => None,
@@ -146,19 +178,23 @@ impl Session {
         if let Some(bitrate) = screens.bitrate {
             sender.set_bitrate(bitrate);
         }
-        sender.set_on(screens.flowing);
+        sender.set_codec(screens.codec.clone());
+        sender.set_on(screens.flowing && !screens.refused);
         screens.sharing = Some(sender);
+        let refused = screens.refused;
         if let Some((out, driver)) = sound {
             out.set_flow(screens.flowing);
             (screens.sound, screens.sound_driver) = (Some(out), Some(driver));
         }
+        drop(screens);
+        self.tell_refused(refused, Part::ScreenIn);
         Ok(())
     }
 
     /// A look at what is shared, if anything is.
     #[must_use]
     pub fn screen_preview(&self) -> Option<Tap> {
-        lock(&self.screens).sharing.as_ref().map(screen::Sender::preview)
+        lock(&self.screens).sharing.as_ref().map(Sender::preview)
     }
 
     /// The friend shares no screen any more: its window closes. Files stay open for the next time.

@@ -322,3 +322,61 @@ fn another_camera_goes_on_in_the_same_stream_and_one_that_fails_leaves_the_old_o
     let two = [VideoSource::Camera(None), VideoSource::Camera(Some("/dev/video1".into()))];
     assert!(two[0].excludes(&two[1]) && two[1].excludes(&two[1]) && !two[1].excludes(&VideoSource::Moving { seed: 1 }));
 }
+
+/// The next frame of pictures, and what else came before it.
+fn next_picture(from: &Receiver<Outgoing>) -> EncodedFrame {
+    loop {
+        match from.recv_timeout(PATIENCE).expect("pictures go on") {
+            Outgoing::Frame(frame) if frame.kind.is_picture() => return frame,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn pictures_become_as_small_as_the_friends_program_takes_them() {
+    let mut config = config(AudioSource::Silence, AudioSink::Null);
+    config.video_in = Some(VideoSource::Moving { seed: 3 });
+    let (alice, from_alice) = Session::start(config).unwrap();
+    alice.incoming(Incoming::Flow { audio: false, video: true, screen: false });
+    assert!(next_picture(&from_alice).key);
+    let limits = video::codec::PictureLimits { pixels: 396 * 256, ..video::codec::PictureLimits::NONE };
+    let video = Some(PictureCodec { limits, ..PictureCodec::default() });
+    alice.incoming(Incoming::Codecs(Agreed { video, ..Agreed::default() }));
+    // Another size begins with a key frame.
+    while !next_picture(&from_alice).key {}
+    let stats = alice.stats().video_out.unwrap();
+    assert!(stats.width * stats.height <= 396 * 256 && stats.width > 400, "{stats:?}");
+}
+
+#[test]
+fn without_a_codec_in_common_the_voice_goes_on_and_it_is_said() {
+    let mut config = config(AudioSource::Tone { frequency: 440.0 }, AudioSink::Null);
+    config.video_in = Some(VideoSource::Moving { seed: 3 });
+    let (alice, from_alice) = Session::start(config).unwrap();
+    let told = |from: &Receiver<Outgoing>, part: Part| loop {
+        match from.recv_timeout(PATIENCE).expect("it is said") {
+            Outgoing::Problem(problem) if problem.part == part => return problem,
+            Outgoing::Frame(frame) => assert!(!frame.kind.is_picture()),
+            _ => {}
+        }
+    };
+    alice.incoming(Incoming::Codecs(Agreed::default()));
+    let problem = told(&from_alice, Part::VideoIn);
+    assert!(problem.text.contains("voice") && !problem.retrying, "{problem:?}");
+    alice.incoming(Incoming::Flow { audio: true, video: true, screen: true });
+    // What is switched on later is said again.
+    let source = video::screen::ScreenSource::Synthetic { seed: 1 };
+    alice.set_screen(Some(Share { source, sound: None })).unwrap();
+    told(&from_alice, Part::ScreenIn);
+    let mut voice = 0;
+    while voice < 25 {
+        if let Outgoing::Frame(frame) = from_alice.recv_timeout(PATIENCE).expect("the voice goes on") {
+            assert_eq!(frame.kind, Kind::Audio);
+            voice += 1;
+        }
+    }
+    // Another friend's program, in a call that goes on: pictures come.
+    alice.incoming(Incoming::Codecs(Agreed { video: Some(PictureCodec::default()), ..Agreed::default() }));
+    assert!(next_picture(&from_alice).key);
+}

@@ -5,8 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::codec::{CodecError, VideoDecoder};
-use super::h264::H264Decoder;
+use super::codec::{CodecError, Registry, VideoDecoder};
 use super::picture::Shared as SharedPicture;
 use super::sink::{self, Sink};
 use super::smooth::{Shown, Watch};
@@ -80,6 +79,8 @@ struct Queue {
     dropped: u64,
     stop: bool,
     stream: Option<u16>,
+    /// The codec of what comes from now on, if it is another.
+    codec: Option<String>,
 }
 
 #[derive(Default)]
@@ -109,7 +110,11 @@ impl std::fmt::Debug for Receiver {
 
 impl Receiver {
     /// Opens the sink and waits for frames. `clock` knows when the sound of the same moment is heard.
-    pub fn start(sink: VideoSink, clock: PresentAt, out: Out) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// A sink that cannot be opened, a codec of another name than this build has.
+    pub fn start(sink: VideoSink, codec: &str, clock: PresentAt, out: Out) -> Result<Self, Error> {
+        let decoder = Registry::default().decoder(codec)?;
         let mut sinks = Vec::new();
         sink::open(&sink, &mut sinks)?;
         let shared = Arc::new(Shared::default());
@@ -118,7 +123,8 @@ impl Receiver {
             sinks,
             clock,
             out,
-            decoder: H264Decoder::new(),
+            decoder,
+            codec: codec.to_owned(),
             stream: None,
             pending: VecDeque::new(),
             watch: Watch::default(),
@@ -148,6 +154,11 @@ impl Receiver {
         queue.bytes += frame.payload.len();
         queue.frames.push_back(frame);
         self.shared.changed.notify_one();
+    }
+
+    /// What comes from now on is of this codec.
+    pub fn set_codec(&self, codec: &str) {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).codec = Some(codec.to_owned());
     }
 
     /// Which stream came last.
@@ -187,7 +198,9 @@ struct Worker {
     sinks: Vec<Box<dyn Sink>>,
     clock: PresentAt,
     out: Out,
-    decoder: H264Decoder,
+    decoder: Box<dyn VideoDecoder>,
+    /// The name of its codec.
+    codec: String,
     stream: Option<u16>,
     pending: VecDeque<Pending>,
     watch: Watch,
@@ -215,6 +228,7 @@ impl Worker {
     /// One frame decoded, or the pictures shown whose time has come. `false` ends the thread.
     fn next(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
+        let mut changed = None;
         let frame = {
             let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
@@ -231,12 +245,17 @@ impl Worker {
                 }
                 if let Some(frame) = queue.frames.pop_front() {
                     queue.bytes -= frame.payload.len();
+                    changed = queue.codec.take().filter(|codec| *codec != self.codec);
                     break Some(frame);
                 }
                 let left = left.map_or(IDLE, Duration::from_nanos).min(IDLE);
                 queue = shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         };
+        if let Some(codec) = changed {
+            self.codec = codec;
+            self.begin_anew();
+        }
         match frame {
             Some(frame) => self.decode(&frame),
             None => {
@@ -250,8 +269,7 @@ impl Worker {
 
     fn decode(&mut self, frame: &EncodedFrame) {
         if self.stream.replace(frame.stream) != Some(frame.stream) || frame.restart {
-            self.decoder = H264Decoder::new();
-            self.begins = true;
+            self.begin_anew();
         }
         self.gap |= frame.gap;
         self.shared.stats(|stats| stats.layers[usize::from(frame.layer > 0)] += 1);
@@ -269,6 +287,15 @@ impl Worker {
             }
             Ok(None) => {}
             Err(error) => self.freeze(frame, &error),
+        }
+    }
+
+    /// What comes next builds on nothing that came before.
+    fn begin_anew(&mut self) {
+        self.begins = true;
+        match Registry::default().decoder(&self.codec) {
+            Ok(decoder) => self.decoder = decoder,
+            Err(error) => self.problem(&error.into()),
         }
     }
 

@@ -24,7 +24,7 @@ use super::picture::Picture;
 
 #[cfg(target_os = "linux")]
 pub use portal::{Dialog, Kinds, Pick};
-pub use sender::{Sender, Settings};
+pub use sender::Settings;
 
 /// What to share.
 ///

@@ -1,21 +1,18 @@
 //! The sending side: a thread that takes pictures from a source, scales and encodes them, and gives them out.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::codec::{self, VideoEncoder};
-use super::h264;
+use super::codec::{PictureCodec, Registry, VideoEncoder};
 use super::ladder::{Ladder, fit};
 use super::picture::{MIN_SIDE, Picture};
+use super::sending::{Control, KEY_EVERY_NS, Leaving, Sender, Shared};
 use super::source::{self, Poll, Source, Waker};
-use super::{Error, Settings, Tap, Turn, VideoSource};
-use crate::frame::{EncodedFrame, Kind, timestamp_of};
+use super::{Error, Settings, Turn, VideoSource};
+use crate::frame::Kind;
 use crate::now_ns;
 use crate::session::{Out, Outgoing, Part, Problem};
 
-/// At most one key frame on request in this time: each costs as much as ten other frames.
-const KEY_EVERY_NS: u64 = 1_000_000_000;
 /// A camera that went away is tried again this often.
 const RETRY_NS: u64 = 2_000_000_000;
 /// The thread looks around at least this often, in case a waker was lost.
@@ -23,80 +20,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Least bitrate that is taken from outside, bits per second: the encoder's own floor.
 const MIN_BITRATE: u32 = 15_000;
 
-/// Counters of a sender.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SenderStats {
-    /// Pictures that came from the source while sending.
-    pub captured: u64,
-    /// Frames that were given out.
-    pub sent: u64,
-    /// Key frames among them.
-    pub keys: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Size of the latest, in pixels.
-    pub width: u32,
-    /// Size of the latest, in pixels.
-    pub height: u32,
-    /// Frames per second that are aimed at now.
-    pub frame_rate: f64,
-    /// Bits per second that are aimed at now.
-    pub bitrate: u32,
-    /// Mean time that scaling and encoding one picture took, in milliseconds.
-    pub encode_ms: f64,
-}
-
-#[derive(Debug)]
-struct Control {
-    on: bool,
-    stop: bool,
-    /// A key frame is wanted; stays until one was made.
-    key: bool,
-    bitrate: u32,
-    /// Something changed, look again.
-    woken: bool,
-}
-
-struct Shared {
-    control: Mutex<Control>,
-    changed: Condvar,
-    stats: Mutex<SenderStats>,
-    preview: Tap,
-}
-
-impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Control)) {
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut control);
-        control.woken = true;
-        self.changed.notify_one();
-    }
-}
-
-/// Sends one source. Dropping it stops the thread and closes the source.
-pub struct Sender {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").finish_non_exhaustive()
-    }
-}
-
 impl Sender {
     /// Opens the source (a camera only when it is turned on; here it is looked for) and has the encoder ready. It
     /// starts turned off.
-    pub fn start(source: VideoSource, settings: Settings, out: Out) -> Result<Self, Error> {
+    pub fn start(source: VideoSource, settings: Settings, codec: PictureCodec, out: Out) -> Result<Self, Error> {
         source::check(&source)?;
-        let bitrate = settings.max_bitrate;
-        let shared = Arc::new(Shared {
-            control: Mutex::new(Control { on: false, stop: false, key: false, bitrate, woken: false }),
-            changed: Condvar::new(),
-            stats: Mutex::default(),
-            preview: Tap::new(),
-        });
+        let shared = Shared::new(settings.max_bitrate, codec.clone());
         let waking = Arc::downgrade(&shared);
         let waker: Waker = Arc::new(move || {
             if let Some(shared) = waking.upgrade() {
@@ -104,47 +33,8 @@ impl Sender {
             }
         });
         let mut worker = Worker::new(Arc::clone(&shared), source, settings, out, waker);
-        worker.prepare()?;
-        let thread = std::thread::Builder::new().name("video-send".into()).spawn(move || worker.run());
-        Ok(Self { shared, thread: Some(thread.map_err(|e| Error::Thread(e.to_string()))?) })
-    }
-
-    /// Sends from now on, beginning with a key frame at once; or stops at once and closes a camera.
-    pub fn set_on(&self, on: bool) {
-        self.shared.change(|control| control.on = on);
-    }
-
-    /// Bits per second for video, at most those of the settings. 0: nothing is sent, but the source stays open; what
-    /// comes after that begins with a key frame.
-    pub fn set_bitrate(&self, bits_per_second: u32) {
-        self.shared.change(|control| control.bitrate = bits_per_second);
-    }
-
-    /// The other side needs a key frame: soon, but not more than one a second.
-    pub fn request_key(&self) {
-        self.shared.change(|control| control.key = true);
-    }
-
-    /// Counters since the start.
-    #[must_use]
-    pub fn stats(&self) -> SenderStats {
-        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The pictures that are being sent, for a view of oneself.
-    #[must_use]
-    pub fn preview(&self) -> Tap {
-        self.shared.preview.clone()
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.shared.change(|control| control.stop = true);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
-            let _ = thread.join();
-        }
+        worker.prepare(&codec)?;
+        Self::run("video-send", shared, move || worker.run())
     }
 }
 
@@ -153,11 +43,13 @@ struct Encoder {
     size: (u32, u32),
     bitrate: u32,
     rate: f64,
+    codec: PictureCodec,
 }
 
 impl Encoder {
-    fn new(size: (u32, u32), rate: f64, bitrate: u32) -> Result<Self, Error> {
-        Ok(Self { inner: codec::encoder(h264::NAME, size, rate as f32, bitrate)?, size, bitrate, rate })
+    fn new(codec: &PictureCodec, size: (u32, u32), rate: f64, bitrate: u32) -> Result<Self, Error> {
+        let inner = Registry::default().encoder(&codec.name, size, rate as f32, bitrate)?;
+        Ok(Self { inner, size, bitrate, rate, codec: codec.clone() })
     }
 
     fn tune(&mut self, rate: f64, bitrate: u32) -> Result<(), Error> {
@@ -230,7 +122,7 @@ impl Worker {
     }
 
     /// All that can be done before the first picture is wanted.
-    fn prepare(&mut self) -> Result<(), Error> {
+    fn prepare(&mut self, codec: &PictureCodec) -> Result<(), Error> {
         let mut size = (self.settings.width & !1, self.settings.height & !1);
         if !self.camera() {
             let open = source::open(&self.source, &self.settings, Arc::clone(&self.waker))?;
@@ -239,7 +131,8 @@ impl Worker {
             }
             self.open = Some(open);
         }
-        self.encoder = Some(Encoder::new(size, self.rate().0, self.settings.max_bitrate)?);
+        let size = codec.limits.fitted(size, self.rate().0);
+        self.encoder = Some(Encoder::new(codec, size, self.rate().0, self.settings.max_bitrate)?);
         Ok(())
     }
 
@@ -252,9 +145,9 @@ impl Worker {
     }
 
     /// Waits until there is something to do; `None` ends the thread.
-    fn look(&mut self) -> Option<Now> {
+    fn look(&mut self) -> Option<Control> {
         let shared = Arc::clone(&self.shared);
-        let mut control = shared.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = shared.control();
         loop {
             if control.stop {
                 return None;
@@ -267,20 +160,20 @@ impl Worker {
                     drop(control);
                     self.open = None;
                     self.retry_at = None;
-                    control = shared.control.lock().unwrap_or_else(PoisonError::into_inner);
+                    control = shared.control();
                     if control.on || control.stop {
                         continue;
                     }
                 }
             } else if self.retry_at.is_none_or(|at| now >= at) {
                 control.woken = false;
-                return Some(Now { key: control.key, bitrate: control.bitrate });
+                return Some(control.clone());
             }
             control = wait(&shared, control, self.retry_at);
         }
     }
 
-    fn step(&mut self, now: &Now) -> Result<(), Error> {
+    fn step(&mut self, now: &Control) -> Result<(), Error> {
         if !self.running {
             (self.running, self.first) = (true, true);
             if let Some(open) = &mut self.open {
@@ -310,11 +203,10 @@ impl Worker {
     }
 
     fn pause(&self, until: Option<u64>) {
-        let control = self.shared.control.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(wait(&self.shared, control, until));
+        drop(wait(&self.shared, self.shared.control(), until));
     }
 
-    fn send(&mut self, picture: Picture, now: &Now) -> Result<(), Error> {
+    fn send(&mut self, picture: Picture, now: &Control) -> Result<(), Error> {
         let started = now_ns();
         self.cadence.picture(picture.time_ns);
         let turned = self.camera() && self.settings.turn != Turn::None;
@@ -327,7 +219,9 @@ impl Worker {
         let limit = (self.settings.width & !1, self.settings.height & !1);
         let full = fitted((picture.width(), picture.height()), limit);
         let (rate, thinned) = self.rate();
-        let bitrate = now.bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
+        let full = now.codec.limits.fitted(full, rate);
+        let most = self.settings.max_bitrate.min(now.codec.limits.bitrate);
+        let bitrate = now.bitrate.clamp(MIN_BITRATE, most.max(MIN_BITRATE));
         let step = self.ladder.choose(started, full, rate, bitrate);
         self.counted = if self.first { 0 } else { self.counted + 1 };
         let size = step.size(full);
@@ -335,7 +229,7 @@ impl Worker {
         let rate = rate / f64::from(step.rate);
         let left_out = !self.counted.is_multiple_of(u64::from(thinned * step.rate));
         {
-            let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut stats = self.shared.stats();
             stats.captured += 1;
             (stats.width, stats.height, stats.frame_rate, stats.bitrate) = (size.0, size.1, rate, bitrate);
         }
@@ -345,8 +239,8 @@ impl Worker {
         let picture =
             if size == (picture.width(), picture.height()) { picture } else { picture.scaled(size.0, size.1)? };
         let encoder = match &mut self.encoder {
-            Some(encoder) if encoder.size == size => encoder,
-            other => other.insert(Encoder::new(size, rate, bitrate)?),
+            Some(encoder) if encoder.size == size && encoder.codec.name == now.codec.name => encoder,
+            other => other.insert(Encoder::new(&now.codec, size, rate, bitrate)?),
         };
         encoder.tune(rate, bitrate)?;
         let key_allowed = self.last_key.is_none_or(|at| started.saturating_sub(at) >= KEY_EVERY_NS);
@@ -354,40 +248,15 @@ impl Worker {
             encoder.inner.force_key();
         }
         let Some(encoded) = encoder.inner.encode(&picture)? else { return Ok(()) };
-        let took = now_ns().saturating_sub(started);
-        {
-            // Turned off while it was encoded: then nothing goes out any more.
-            let mut control = self.shared.control.lock().unwrap_or_else(PoisonError::into_inner);
-            if !control.on {
-                return Ok(());
-            }
-            if encoded.key {
-                control.key = false;
-            }
+        let key = encoded.key;
+        let (sequence, captured_ns) = (self.sequence, picture.time_ns);
+        let leaving = Leaving { kind: Kind::Video, encoded, sequence, captured_ns, started_ns: started };
+        if !self.shared.leave(&self.out, leaving) {
+            return Ok(());
         }
-        if encoded.key {
+        if key {
             self.last_key = Some(started);
         }
-        {
-            let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
-            stats.sent += 1;
-            stats.keys += u64::from(encoded.key);
-            stats.bytes += encoded.payload.len() as u64;
-            stats.encode_ms += (took as f64 / 1e6 - stats.encode_ms) / stats.sent as f64;
-        }
-        (self.out)(Outgoing::Frame(EncodedFrame {
-            kind: Kind::Video,
-            key: encoded.key,
-            gap: false,
-            restart: false,
-            red: false,
-            layer: encoded.layer,
-            stream: 0,
-            sequence: self.sequence,
-            timestamp: timestamp_of(Kind::Video, picture.time_ns),
-            time_ns: picture.time_ns,
-            payload: encoded.payload,
-        }));
         self.sequence = self.sequence.wrapping_add(1);
         self.first = false;
         self.shared.preview.put(&Arc::new(picture), started);
@@ -446,21 +315,10 @@ impl Cadence {
     }
 }
 
-/// The wishes of the moment.
-struct Now {
-    key: bool,
-    bitrate: u32,
-}
-
 /// Waits for a change, or until `until`.
-fn wait<'a>(
-    shared: &Shared,
-    mut control: std::sync::MutexGuard<'a, Control>,
-    until: Option<u64>,
-) -> std::sync::MutexGuard<'a, Control> {
+fn wait<'a>(shared: &Shared, mut control: MutexGuard<'a, Control>, until: Option<u64>) -> MutexGuard<'a, Control> {
     if !control.woken {
-        let left = until.map_or(IDLE, |at| Duration::from_nanos(at.saturating_sub(now_ns()))).min(IDLE);
-        control = shared.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
+        control = shared.wait(control, until, IDLE);
     }
     control.woken = false;
     control

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::codec::PictureCodec;
 use super::measure::Meter;
 use super::moving::Tag;
-use super::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource};
+use super::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource, h264};
 use crate::frame::EncodedFrame;
 use crate::session::{Out, Outgoing, Part};
 
@@ -19,7 +20,7 @@ fn channel() -> (Out, mpsc::Receiver<Outgoing>) {
 
 fn moving() -> (Sender, mpsc::Receiver<Outgoing>) {
     let (out, get) = channel();
-    (Sender::start(VideoSource::Moving { seed: 4 }, Settings::default(), out).unwrap(), get)
+    (Sender::start(VideoSource::Moving { seed: 4 }, Settings::default(), PictureCodec::default(), out).unwrap(), get)
 }
 
 fn frame(from: &mpsc::Receiver<Outgoing>) -> EncodedFrame {
@@ -35,7 +36,7 @@ fn a_picture_crosses_from_sender_to_receiver() {
     let (sender, frames) = moving();
     let tap = Tap::new();
     let (out, _asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
     sender.set_on(true);
     let first = frame(&frames);
     assert!(first.key && first.layer == 0 && first.sequence == 0);
@@ -99,7 +100,7 @@ fn a_low_bitrate_makes_the_picture_smaller_and_slower() {
     sender.set_bitrate(40_000);
     let tap = Tap::new();
     let (out, _asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
     let mut seen = 0;
     let small = loop {
         receiver.push(frame(&frames));
@@ -118,7 +119,7 @@ fn after_a_lost_frame_the_receiver_freezes_asks_and_recovers() {
     let (sender, frames) = moving();
     let tap = Tap::new();
     let (out, asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
     sender.set_on(true);
     let first = frame(&frames);
     receiver.push(first);
@@ -164,7 +165,7 @@ fn after_a_lost_frame_the_receiver_freezes_asks_and_recovers() {
 #[test]
 fn garbage_and_floods_cost_no_memory_and_no_wait() {
     let (out, asked) = channel();
-    let receiver = Receiver::start(VideoSink::Null, Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Null, h264::NAME, Arc::new(|_, _| None), out).unwrap();
     let (sender, frames) = moving();
     sender.set_on(true);
     let key = frame(&frames);
@@ -197,7 +198,7 @@ fn pictures_wait_for_their_sound_in_order() {
     late.store(show_at, Ordering::SeqCst);
     let (out, _asked) = channel();
     let clock = Arc::new(move |_, _| Some(show_at));
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), clock, out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, clock, out).unwrap();
     for _ in 0..6 {
         receiver.push(frame(&frames));
     }
@@ -209,7 +210,7 @@ fn pictures_wait_for_their_sound_in_order() {
 fn a_missing_camera_is_told_at_the_start() {
     let (out, _get) = channel();
     let missing = VideoSource::Camera(Some("/dev/no-camera".into()));
-    let error = Sender::start(missing, Settings::default(), out).unwrap_err().to_string();
+    let error = Sender::start(missing, Settings::default(), PictureCodec::default(), out).unwrap_err().to_string();
     assert!(error.contains("no camera"), "{error}");
 }
 
@@ -219,7 +220,8 @@ fn a_file_that_ends_in_the_middle_is_told_once_and_the_sender_stays_usable() {
     let path = folder.path().join("empty.y4m");
     std::fs::write(&path, "YUV4MPEG2 W64 H64 F30:1\n").unwrap();
     let (out, get) = channel();
-    let sender = Sender::start(VideoSource::file(&path).unwrap(), Settings::default(), out).unwrap();
+    let sender =
+        Sender::start(VideoSource::file(&path).unwrap(), Settings::default(), PictureCodec::default(), out).unwrap();
     sender.set_on(true);
     let Ok(Outgoing::Problem(problem)) = get.recv_timeout(PATIENCE) else { panic!("a problem is told") };
     assert!(problem.part == Part::VideoIn && !problem.retrying && problem.text.contains("empty.y4m"), "{problem:?}");
@@ -239,7 +241,8 @@ fn a_file_of_twice_the_rate_is_thinned_and_a_large_one_made_smaller() {
     file.resize(file.len() + 1280 * 960 * 3 / 2, 128);
     std::fs::write(&path, file).unwrap();
     let (out, frames) = channel();
-    let sender = Sender::start(VideoSource::file(&path).unwrap(), Settings::default(), out).unwrap();
+    let sender =
+        Sender::start(VideoSource::file(&path).unwrap(), Settings::default(), PictureCodec::default(), out).unwrap();
     sender.set_on(true);
     for _ in 0..5 {
         frame(&frames);

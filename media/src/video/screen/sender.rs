@@ -1,23 +1,20 @@
 //! Sends a shared screen: a thread that looks a few times a second, encodes what changed, sharpens what stands still, and
 //! is silent otherwise.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::codec::VideoEncoder;
-use super::super::h264::H264Encoder;
+use super::super::Error;
+use super::super::codec::{PictureCodec, Registry, VideoEncoder};
 use super::super::ladder::fit;
 use super::super::picture::Picture;
-use super::super::{Error, SenderStats, Tap};
+use super::super::sending::{Control, KEY_EVERY_NS, Leaving, Sender, Shared};
 use super::rate::Rate;
 use super::{Grab, Grabbed, ScreenSource, open};
-use crate::frame::{EncodedFrame, Kind, timestamp_of};
+use crate::frame::Kind;
 use crate::now_ns;
 use crate::session::{Out, Outgoing, Part, Problem};
 
-/// At most one key frame on request in this time: a page of text is large.
-const KEY_EVERY_NS: u64 = 1_000_000_000;
 /// A picture that stands still is encoded so often more, a bit better each time, until it is as good as it gets.
 const SHARPEN: u32 = 3;
 /// A still screen is sent again after this time: a few bytes, by which the other side sees that it is still shared.
@@ -52,45 +49,8 @@ impl Default for Settings {
     }
 }
 
-#[derive(Debug)]
-struct Control {
-    on: bool,
-    /// It was turned on since the thread looked last, and begins anew.
-    begun: bool,
-    stop: bool,
-    /// A key frame is wanted; stays until one was made.
-    key: bool,
-    bitrate: u32,
-}
-
-struct Shared {
-    control: Mutex<Control>,
-    changed: Condvar,
-    stats: Mutex<SenderStats>,
-    preview: Tap,
-}
-
-impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Control)) {
-        change(&mut self.control.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_one();
-    }
-}
-
-/// Shares one source. Dropping it stops the thread.
-pub struct Sender {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScreenSender").finish_non_exhaustive()
-    }
-}
-
 impl Sender {
-    /// Opens the source. It starts turned off: nothing is looked at until [`Sender::set_on`]. A dialog of the desktop
+    /// Shares a screen. It starts turned off: nothing is looked at until [`Sender::set_on`]. A dialog of the desktop
     /// opens at once.
     ///
     /// A share that ends by itself (a window is closed, the person refuses, the desktop stops it) is a
@@ -98,15 +58,9 @@ impl Sender {
     ///
     /// # Errors
     /// What cannot be shared, and why.
-    pub fn start(source: &ScreenSource, settings: Settings, out: Out) -> Result<Self, Error> {
+    pub fn share(source: &ScreenSource, settings: Settings, codec: PictureCodec, out: Out) -> Result<Self, Error> {
         let grab = open(source, settings.fps.clamp(1, 30))?;
-        let bitrate = settings.max_bitrate;
-        let shared = Arc::new(Shared {
-            control: Mutex::new(Control { on: false, begun: false, stop: false, key: false, bitrate }),
-            changed: Condvar::new(),
-            stats: Mutex::default(),
-            preview: Tap::new(),
-        });
+        let shared = Shared::new(settings.max_bitrate, codec);
         let worker = Worker {
             shared: Arc::clone(&shared),
             grab,
@@ -123,55 +77,15 @@ impl Sender {
             sequence: 0,
             broken: None,
         };
-        let thread = std::thread::Builder::new().name("screen-send".into()).spawn(move || worker.run());
-        Ok(Self { shared, thread: Some(thread.map_err(|e| Error::Thread(e.to_string()))?) })
-    }
-
-    /// Sends from now on, beginning with a key frame at once; or stops at once.
-    pub fn set_on(&self, on: bool) {
-        self.shared.change(|control| {
-            control.begun |= on && !control.on;
-            control.on = on;
-        });
-    }
-
-    /// Bits per second for the screen, at most those of the settings.
-    pub fn set_bitrate(&self, bits_per_second: u32) {
-        self.shared.change(|control| control.bitrate = bits_per_second);
-    }
-
-    /// The other side needs a key frame: soon, but not more than one a second.
-    pub fn request_key(&self) {
-        self.shared.change(|control| control.key = true);
-    }
-
-    /// Counters since the start. `frame_rate` is how often the screen is looked at.
-    #[must_use]
-    pub fn stats(&self) -> SenderStats {
-        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The pictures that are being sent, for a view of what others see.
-    #[must_use]
-    pub fn preview(&self) -> Tap {
-        self.shared.preview.clone()
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.shared.change(|control| control.stop = true);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
-            let _ = thread.join();
-        }
+        Self::run("screen-send", shared, move || worker.run())
     }
 }
 
 struct Encoder {
-    inner: H264Encoder,
+    inner: Box<dyn VideoEncoder>,
     size: (u32, u32),
     bitrate: u32,
+    codec: PictureCodec,
 }
 
 /// What the thread owns.
@@ -200,10 +114,10 @@ impl Worker {
     fn run(mut self) {
         let period = 1_000_000_000 / u64::from(self.settings.fps.clamp(1, 30));
         let mut next = now_ns();
-        while let Some((key, bitrate)) = self.wait(next) {
+        while let Some(wishes) = self.wait(next) {
             let now = now_ns();
             next = now + period;
-            match self.step(now, key, bitrate) {
+            match self.step(now, &wishes) {
                 Ok(()) => self.trouble(None),
                 Err(Error::ScreenOver(text)) => {
                     self.tell(text, false);
@@ -218,18 +132,18 @@ impl Worker {
     }
 
     /// Waits until it is time to look (and sending is on); `None` ends the thread.
-    fn wait(&mut self, until: u64) -> Option<(bool, u32)> {
+    fn wait(&mut self, until: u64) -> Option<Control> {
         let shared = Arc::clone(&self.shared);
-        let mut control = shared.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = shared.control();
         loop {
             if control.stop {
                 return None;
             }
-            let left = until.saturating_sub(now_ns());
+            let due = until <= now_ns();
             let begun = control.on && std::mem::take(&mut control.begun);
             self.first |= begun;
-            if begun || (control.on && left == 0) {
-                return Some((control.key, control.bitrate));
+            if begun || (control.on && due) {
+                return Some(control.clone());
             }
             // Refused or closed before anything flowed: nobody waits for that to be told.
             if !control.on
@@ -239,13 +153,13 @@ impl Worker {
                 self.tell(error.to_string(), false);
                 return None;
             }
-            let left = if control.on { Duration::from_nanos(left).min(IDLE) } else { IDLE };
-            control = shared.changed.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
+            let until = control.on.then_some(until);
+            control = shared.wait(control, until, IDLE);
         }
     }
 
-    fn step(&mut self, now: u64, key: bool, bitrate: u32) -> Result<(), Error> {
-        if bitrate < TOO_NARROW {
+    fn step(&mut self, now: u64, wishes: &Control) -> Result<(), Error> {
+        if wishes.bitrate < TOO_NARROW {
             let text = "the path is too narrow for a shared screen: it is shown again when the path widens";
             return Err(Error::Screen(text.into()));
         }
@@ -254,33 +168,35 @@ impl Worker {
         }
         if let Grabbed::New(picture) = self.grab.grab(now)? {
             (self.picture, self.changed, self.sharpen) = (Some(picture), true, SHARPEN);
-            self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).captured += 1;
+            self.shared.stats().captured += 1;
         }
-        let key = self.first || (key && self.last_key.is_none_or(|at| now.saturating_sub(at) >= KEY_EVERY_NS));
+        let key = self.first || (wishes.key && self.last_key.is_none_or(|at| now.saturating_sub(at) >= KEY_EVERY_NS));
         let still = now.saturating_sub(self.last_sent) >= STILL_NS;
         if !(self.changed || key || still || self.sharpen > 0) || !(self.first || self.rate.due(now)) {
             return Ok(());
         }
         let Some(picture) = self.picture.take() else { return Ok(()) };
-        let sent = self.send(now, &picture, key, bitrate);
+        let sent = self.send(now, &picture, key, wishes);
         self.picture = Some(picture);
         sent
     }
 
-    fn send(&mut self, now: u64, picture: &Picture, key: bool, bitrate: u32) -> Result<(), Error> {
+    fn send(&mut self, now: u64, picture: &Picture, key: bool, wishes: &Control) -> Result<(), Error> {
         let full = (picture.width(), picture.height());
-        let bitrate = bitrate.clamp(MIN_BITRATE, self.settings.max_bitrate.max(MIN_BITRATE));
+        let most = self.settings.max_bitrate.min(wishes.codec.limits.bitrate);
+        let bitrate = wishes.bitrate.clamp(MIN_BITRATE, most.max(MIN_BITRATE));
         let limit = (self.settings.max_width & !1, self.settings.max_height & !1);
-        let fitted = fit(full, limit);
+        let fitted = wishes.codec.limits.fitted(fit(full, limit), f64::from(self.settings.fps.clamp(1, 30)));
         let divisor = self.rate.divisor(now, fitted, bitrate);
         let size = ((fitted.0 / divisor) & !1, (fitted.1 / divisor) & !1);
         let fps = f64::from(self.settings.fps.clamp(1, 30));
         let encoder = match &mut self.encoder {
-            Some(encoder) if encoder.size == size => encoder,
+            Some(encoder) if encoder.size == size && encoder.codec.name == wishes.codec.name => encoder,
             other => {
                 let worst = self.settings.worst_quantiser;
-                let inner = H264Encoder::for_screen(size.0, size.1, fps as f32, bitrate, worst)?;
-                other.insert(Encoder { inner, size, bitrate })
+                let codec = wishes.codec.clone();
+                let inner = Registry::default().screen_encoder(&codec.name, size, fps as f32, bitrate, worst)?;
+                other.insert(Encoder { inner, size, bitrate, codec })
             }
         };
         if encoder.bitrate != bitrate {
@@ -298,43 +214,22 @@ impl Worker {
             &scaled
         };
         let encoded = encoder.inner.encode(shown)?;
-        let took = now_ns().saturating_sub(now);
         self.changed = false;
         self.sharpen = self.sharpen.saturating_sub(1);
         let Some(encoded) = encoded else { return Ok(()) };
+        let (key, bytes, sequence) = (encoded.key, encoded.payload.len(), self.sequence);
         {
-            // Turned off while it was encoded: then nothing goes out any more.
-            let mut control = self.shared.control.lock().unwrap_or_else(PoisonError::into_inner);
-            if !control.on {
-                return Ok(());
-            }
-            control.key &= !encoded.key;
+            let mut stats = self.shared.stats();
+            (stats.width, stats.height, stats.frame_rate, stats.bitrate) = (size.0, size.1, fps, bitrate);
         }
-        if encoded.key {
+        let leaving = Leaving { kind: Kind::Screen, encoded, sequence, captured_ns: now, started_ns: now };
+        if !self.shared.leave(&self.out, leaving) {
+            return Ok(());
+        }
+        if key {
             self.last_key = Some(now);
         }
-        {
-            let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
-            (stats.width, stats.height, stats.frame_rate, stats.bitrate) = (size.0, size.1, fps, bitrate);
-            stats.sent += 1;
-            stats.keys += u64::from(encoded.key);
-            stats.bytes += encoded.payload.len() as u64;
-            stats.encode_ms += (took as f64 / 1e6 - stats.encode_ms) / stats.sent as f64;
-        }
-        self.rate.sent(now, encoded.payload.len(), bitrate);
-        (self.out)(Outgoing::Frame(EncodedFrame {
-            kind: Kind::Screen,
-            key: encoded.key,
-            gap: false,
-            restart: false,
-            red: false,
-            layer: encoded.layer,
-            stream: 0,
-            sequence: self.sequence,
-            timestamp: timestamp_of(Kind::Screen, now),
-            time_ns: now,
-            payload: encoded.payload,
-        }));
+        self.rate.sent(now, bytes, bitrate);
         self.sequence = self.sequence.wrapping_add(1);
         (self.first, self.last_sent) = (false, now);
         if self.shared.preview.count() == 0 || self.sharpen + 1 == SHARPEN {
@@ -371,6 +266,7 @@ mod tests {
     use super::super::super::moving::Tag;
     use super::super::page::Page;
     use super::*;
+    use crate::frame::EncodedFrame;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -381,7 +277,7 @@ mod tests {
                 let _ = tx.try_send(frame);
             }
         });
-        (Sender::start(&ScreenSource::Synthetic { seed: 4 }, settings, out).unwrap(), rx)
+        (Sender::share(&ScreenSource::Synthetic { seed: 4 }, settings, PictureCodec::default(), out).unwrap(), rx)
     }
 
     #[test]
