@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use twocan_control::{Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, Shown};
+use twocan_control::{Made, MediaChannel, MediaControl, MediaFrame, MediaKind, MediaMessage, PictureLimits, Shown};
 use twocan_media::audio::backend::{self, AudioBackend};
-use twocan_media::session::{Guidance, Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
+use twocan_media::session::{Agreed, Guidance, Incoming, Outgoing, Problem, Session, SessionConfig, SessionError};
+use twocan_media::video::codec::{self, PictureCodec, Registry};
 use twocan_media::{EncodedFrame, Kind};
 
 /// What a session gives out waits here until the bridge takes it: a second of audio and video. More means that the
@@ -142,6 +143,7 @@ impl Voice {
                 _ => {}
             }
         }
+        say(&tx, codecs());
         // Pictures of a kind (camera, screen) are left out until the next key frame.
         let mut wait_for_key = [false; 2];
         let mut report = tokio::time::interval(REPORT);
@@ -192,8 +194,8 @@ impl Voice {
                         }
                     }
                     Some(Outgoing::NeedKeyFrame { stream }) => say(&tx, MediaControl::NeedKeyFrame { stream }),
-                    Some(Outgoing::Playout { concealed, delay_ms }) => {
-                        say(&tx, MediaControl::Playout { concealed, delay_ms });
+                    Some(Outgoing::Playout { concealed, delay_ms, late }) => {
+                        say(&tx, MediaControl::Playout { concealed, delay_ms, late });
                     }
                     Some(Outgoing::Problem(problem)) => note(notes, Note::Problem(problem)),
                     Some(Outgoing::Solved(part)) => note(notes, Note::Solved(part)),
@@ -230,10 +232,18 @@ fn note(notes: &mpsc::Sender<Note>, note: Note) {
     let _ = notes.try_send(note);
 }
 
+/// What this build makes and shows of pictures.
+fn codecs() -> MediaControl {
+    let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let build = Registry::default();
+    MediaControl::Codecs { encode: names(build.encodes()), decode: names(build.decodes()) }
+}
+
+/// What the node says, as a session takes it.
 fn told(control: MediaControl) -> Option<Incoming> {
-    match control {
-        MediaControl::Flow { audio, video, screen } => Some(Incoming::Flow { audio, video, screen }),
-        MediaControl::Feedback(told) => Some(Incoming::Feedback(Guidance {
+    Some(match control {
+        MediaControl::Flow { audio, video, screen } => Incoming::Flow { audio, video, screen },
+        MediaControl::Feedback(told) => Incoming::Feedback(Guidance {
             target_bitrate: told.target_bitrate,
             audio_bitrate: told.audio_bitrate,
             video_bitrate: told.video_bitrate,
@@ -241,12 +251,29 @@ fn told(control: MediaControl) -> Option<Incoming> {
             loss: told.loss,
             loss_burst: told.loss_burst,
             rtt_ms: told.rtt_ms,
-        })),
-        MediaControl::Streams { audio_red, .. } => Some(Incoming::Redundancy { taken: audio_red }),
-        MediaControl::KeyFrameRequest { kind } => Some(Incoming::KeyFrameRequest { kind: kind_here(kind) }),
-        MediaControl::Clock { stream, timestamp, sender_us } => Some(Incoming::Clock { stream, timestamp, sender_us }),
-        _ => None,
-    }
+        }),
+        MediaControl::Streams {
+            receive, audio_red, video_codec, video_limits, screen_codec, screen_limits, ..
+        } => Incoming::Agreed(Agreed {
+            redundancy: audio_red,
+            video: video_codec.map(|name| picture_codec(name, video_limits)),
+            screen: screen_codec.map(|name| picture_codec(name, screen_limits)),
+            receive: receive.into_iter().map(|stream| (kind_here(stream.kind), stream.codec)).collect(),
+        }),
+        MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
+        MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },
+        _ => return None,
+    })
+}
+
+/// A codec of pictures in the session's terms.
+fn picture_codec(name: String, limits: Option<PictureLimits>) -> PictureCodec {
+    let limits = limits.map_or(codec::PictureLimits::NONE, |told| codec::PictureLimits {
+        pixels: told.pixels,
+        pixel_rate: told.pixel_rate,
+        bitrate: u32::try_from(told.bitrate).unwrap_or(u32::MAX),
+    });
+    PictureCodec { name, limits }
 }
 
 /// What a session says about its pictures, for the numbers of the call.

@@ -46,13 +46,13 @@ pub use friend::{
 };
 pub use handle::{Handle, MediaChannel, MediaMessage};
 pub use identity::{Backup, BackupRequest, Identity, Passphrase, Phrase, Profile};
-pub use media::{Feedback, MediaControl, MediaFrame, MediaKind, StreamInfo};
+pub use media::{Feedback, MediaControl, MediaFrame, MediaKind, PictureLimits, StreamInfo};
 pub use message::{
     ChatMessage, Conversation, FileNote, MarkRead, MessageId, MessagePage, MessageState, PageRequest, SendMessage,
 };
 pub use node::{Health, Lookup, LookupRequest, PublicDht, PublicDhtState, Report, Status, Timings};
 pub use picture::Picture;
-pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
+pub use quality::{FlowQuality, Made, ParticipantQuality, PictureQuality, Quality, RepairCounts, Shown, SoundQuality};
 pub use recording::{RecordCall, RecordState, Recording};
 pub use relay::{FriendRelay, RelayLimits, RelayPolicy, RelayStatus, RelayTraffic, RelayUse, SetRelay};
 pub use settings::{Settings, SettingsUpdate};

@@ -170,6 +170,17 @@ pub struct StreamInfo {
     pub clock_rate: u32,
 }
 
+/// What the friend's side takes of pictures: from its description (for H.264, level and `max-…` parameters of RFC 6184).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PictureLimits {
+    /// Pixels of a picture.
+    pub pixels: u32,
+    /// Pixels in a second.
+    pub pixel_rate: u64,
+    /// Bits in a second.
+    pub bitrate: u64,
+}
+
 /// What the path carries, and who may use how much of it. Bit rates of streams are without headers of the network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Feedback {
@@ -206,12 +217,18 @@ pub enum MediaControl {
         /// Whether audio may also be sent as redundant audio data (RFC 2198).
         #[serde(default)]
         audio_red: bool,
-        /// Codec to send video in; absent if the friend takes none.
+        /// Codec to send video in; absent if the friend takes none that this client makes ([`MediaControl::Codecs`]).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         video_codec: Option<String>,
-        /// Codec to send a shared screen in; absent if the friend takes none.
+        /// What the friend takes of it; absent if that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        video_limits: Option<PictureLimits>,
+        /// Codec to send a shared screen in; absent as above.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         screen_codec: Option<String>,
+        /// What the friend takes of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        screen_limits: Option<PictureLimits>,
         /// Codec to send the sound beside a shared screen in; absent if the friend takes none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sound_codec: Option<String>,
@@ -235,6 +252,14 @@ pub enum MediaControl {
         #[serde(default = "camera")]
         kind: MediaKind,
     },
+    /// Client to node, first: the codecs of pictures that this client makes and shows, best first. A client that does not
+    /// say so has `h264` both ways, which every client has.
+    Codecs {
+        /// What it encodes, at most 16 names of at most 16 bytes.
+        encode: Vec<String>,
+        /// What it decodes, likewise.
+        decode: Vec<String>,
+    },
     /// Client to node: my decoder needs a key frame of that stream.
     NeedKeyFrame {
         /// Which stream.
@@ -255,6 +280,9 @@ pub enum MediaControl {
         concealed: f64,
         /// Delay in the jitter buffer, ms.
         delay_ms: f64,
+        /// Packets so far that came too late to be played.
+        #[serde(default)]
+        late: u64,
     },
     /// Client to node, about once a second for each stream that is shown: for `GET /v1/calls/{id}`.
     Shown(Shown),

@@ -116,6 +116,9 @@ pub struct SoundQuality {
     /// Share of what was heard that had to be made up, 0 to 1: lost or late, and not repaired. Known for what comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concealed: Option<f64>,
+    /// Packets so far that came too late to be played (copies of them may have been). Known for what comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u64>,
     /// Time in the jitter buffer, milliseconds. Known for what comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer_ms: Option<f64>,
@@ -154,6 +157,23 @@ pub struct PictureQuality {
     pub av_offset_ms: Option<f64>,
     /// Key frames asked for since the start: by this side for what comes, by the friend for what is sent.
     pub key_requests: u64,
+    /// Key frames since the start: that came, or were sent.
+    #[serde(default)]
+    pub keys: u64,
+    /// Repairs of lost packets since the start of the connection.
+    #[serde(default)]
+    pub repairs: RepairCounts,
+}
+
+/// Repairs of a stream of pictures since the start of the connection (NACK, RFC 4585; RFC 4588).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepairCounts {
+    /// Packets asked for, repeated requests counted again: by this side for what comes, by the friend for what is sent.
+    pub asked: u64,
+    /// Packets that came after they were asked for, or were sent again.
+    pub repaired: u64,
+    /// Packets that never came or too late, or that were not sent again: unknown, too old, too soon, or too much.
+    pub given_up: u64,
 }
 
 /// What a client shows of a picture stream of the friend, for the numbers: about once a second, in a text message of

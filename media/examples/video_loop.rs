@@ -9,7 +9,7 @@ use std::time::Duration;
 use twocan_media::session::Outgoing;
 use twocan_media::video::codec::PictureCodec;
 use twocan_media::video::measure::Meter;
-use twocan_media::video::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource, h264};
+use twocan_media::video::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let sink = VideoSink::All(vec![sink, VideoSink::Tap(tap)]);
     let receiver_out = Arc::new(|outgoing| println!("receiver: {outgoing:?}"));
-    let receiver = Arc::new(Receiver::start(sink, h264::NAME, Arc::new(|_, _| None), receiver_out)?);
+    let receiver = Arc::new(Receiver::start(sink, Arc::new(|_, _| None), receiver_out)?);
     let to = Arc::clone(&receiver);
     let sender_out = Arc::new(move |outgoing| match outgoing {
         Outgoing::Frame(frame) => to.push(frame),

@@ -19,7 +19,6 @@ use crate::audio::{AudioSettings, AudioSink, AudioSource};
 use crate::frame::{EncodedFrame, Kind};
 use crate::record::{RecordError, Tap as RecordTap};
 use crate::video::codec::PictureCodec;
-use crate::video::h264;
 use crate::video::{self, VideoSink, VideoSource};
 
 mod codecs;
@@ -85,13 +84,8 @@ pub enum Incoming {
     },
     /// What the path carries, and how the other side receives.
     Feedback(Guidance),
-    /// Whether the other side takes redundant audio data (RFC 2198). A session starts as if it did not.
-    Redundancy {
-        /// Whether it does.
-        taken: bool,
-    },
-    /// Which codecs were agreed for pictures.
-    Codecs(Agreed),
+    /// Which codecs were agreed.
+    Agreed(Agreed),
     /// Send now, or stop. A session starts with both stopped.
     Flow {
         /// Whether audio frames go out.
@@ -120,6 +114,8 @@ pub enum Outgoing {
         concealed: f64,
         /// Mean delay in the jitter buffer, milliseconds.
         delay_ms: f64,
+        /// Packets so far that came too late to be played.
+        late: u64,
     },
     /// How a stream of pictures of the other side is shown ([`Session::report`]).
     Shown {
@@ -321,7 +317,7 @@ impl Session {
             let clock = clock.clone();
             Arc::new(move |stream, timestamp| clock.present_at(crate::now_ns(), stream, timestamp))
         };
-        let picture_in = video::Receiver::start(config.video_out, h264::NAME, present, out.clone())?;
+        let picture_in = video::Receiver::start(config.video_out, present, out.clone())?;
         let microphone = Mutex::new(Some(capture(source, processing.clone(), &out, system)?));
         let speaker = Mutex::new(Some(playback(speaker, voice_in.clone(), processing.clone(), &out, system)?));
         let session = Self {
@@ -361,8 +357,7 @@ impl Session {
             }
             request @ Incoming::KeyFrameRequest { .. } => Self::screen_incoming(&self.screens, request, &self.out),
             Incoming::Feedback(guidance) => self.guided(&guidance),
-            Incoming::Codecs(agreed) => self.agreed(agreed),
-            Incoming::Redundancy { taken } => self.voice_out.set_redundancy_taken(taken),
+            Incoming::Agreed(agreed) => self.agreed(agreed),
             Incoming::Flow { audio, video, screen } => {
                 self.voice_out.set_flow(audio);
                 lock(&self.screens).set_flow(screen);

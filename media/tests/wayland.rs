@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use desk::{Desk, PATIENCE, SCREEN, SIZE};
 use twocan_media::session::{Outgoing, Part};
+use twocan_media::video::codec::PictureCodec;
 use twocan_media::video::moving::Tag;
 use twocan_media::video::screen::{self, Dialog, Kinds, Pick, ScreenSource};
 use twocan_media::video::{Receiver, Sender, Settings, VideoSink, VideoSource, write_png};
@@ -55,7 +56,8 @@ fn show() {
     let receiver = Receiver::start(sink, Arc::new(|_, _| None), Arc::new(|_| ())).expect("a window");
     let (put, frames) = mpsc::sync_channel(100);
     let out = Arc::new(move |outgoing| drop(put.try_send(outgoing)));
-    let sender = Sender::start(VideoSource::Moving { seed: 1 }, Settings::default(), out).expect("a sender");
+    let sender = Sender::start(VideoSource::Moving { seed: 1 }, Settings::default(), PictureCodec::default(), out);
+    let sender = sender.expect("a sender");
     sender.set_on(true);
     let deadline = Instant::now() + 4 * PATIENCE;
     while Instant::now() < deadline {
@@ -72,7 +74,7 @@ fn share(pick: Pick, again: bool) {
     let source = ScreenSource::Dialog(Dialog { pick, again, permit });
     let (put, told) = mpsc::sync_channel(100);
     let out = Arc::new(move |outgoing| drop(put.try_send(outgoing)));
-    let sender = screen::Sender::start(&source, screen::Settings::default(), out).expect("a sender");
+    let sender = Sender::share(&source, screen::Settings::default(), PictureCodec::default(), out).expect("a sender");
     sender.set_on(true);
     let preview = sender.preview();
     let mut seen = None;

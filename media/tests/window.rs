@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use twocan_media::session::Outgoing;
+use twocan_media::video::codec::PictureCodec;
 use twocan_media::video::moving::Tag;
 use twocan_media::video::{Picture, Receiver, Sender, Settings, VideoSink, VideoSource};
 
@@ -53,7 +54,8 @@ fn show() {
     let receiver = Receiver::start(window(), Arc::new(|_, _| None), Arc::new(|_| ())).expect("a window");
     let (put, frames) = mpsc::sync_channel(100);
     let out = Arc::new(move |outgoing| drop(put.try_send(outgoing)));
-    let sender = Sender::start(VideoSource::Moving { seed: 1 }, Settings::default(), out).expect("a sender");
+    let sender = Sender::start(VideoSource::Moving { seed: 1 }, Settings::default(), PictureCodec::default(), out)
+        .expect("a sender");
     sender.set_on(true);
     let deadline = Instant::now() + 2 * PATIENCE;
     while Instant::now() < deadline {

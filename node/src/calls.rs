@@ -23,6 +23,7 @@ mod clock;
 mod dtls;
 mod engine;
 mod estimator;
+mod formats;
 mod gather;
 mod h264;
 mod ice;

@@ -100,6 +100,7 @@ fn rated(level: u8, mos: f64) -> Cell {
 fn sound_cells(sound: &SoundQuality) -> [Cell; 5] {
     let mut detail = Vec::new();
     detail.extend(sound.concealed.map(|concealed| format!("concealed {}", super::percent(concealed))));
+    detail.extend(sound.late.filter(|late| *late > 0).map(|late| format!("{late} packets too late")));
     detail.extend(sound.buffer_ms.map(|buffer| format!("buffer {}", ms(buffer))));
     detail.extend(sound.delay_ms.map(|delay| format!("delay about {}", ms(delay))));
     [
@@ -122,6 +123,9 @@ fn picture_cells(picture: &PictureQuality) -> [Cell; 5] {
     if picture.key_requests > 0 {
         detail.push(format!("{} key frames asked for", picture.key_requests));
     }
+    if picture.repairs.repaired > 0 {
+        detail.push(format!("{} packets repaired", picture.repairs.repaired));
+    }
     [
         rated(picture.level, picture.mos),
         super::bitrate(picture.bitrate).into(),
@@ -139,7 +143,7 @@ fn ms(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twocan_control::{LinkPath, ParticipantQuality};
+    use twocan_control::{LinkPath, ParticipantQuality, RepairCounts};
 
     #[test]
     fn every_stream_has_a_row_in_its_direction() {
@@ -151,7 +155,9 @@ mod tests {
             delay_ms: Some(83.0),
             ..SoundQuality::default()
         };
-        let screen = PictureQuality { level: 3, mos: 3.2, width: 1920, height: 1080, ..PictureQuality::default() };
+        let repairs = RepairCounts { asked: 5, repaired: 4, given_up: 1 };
+        let screen =
+            PictureQuality { level: 3, mos: 3.2, width: 1920, height: 1080, repairs, ..PictureQuality::default() };
         let participant = ParticipantQuality {
             participant: 1,
             name: "bob".into(),
@@ -181,7 +187,10 @@ mod tests {
         assert_eq!(lines[0], "bob  1:05  lan  round trip 3.4 ms  path carries 900 kbit/s  3/5 fair, MOS 3.2");
         assert!(lines[1].starts_with("with"), "{text}");
         assert!(lines[2].contains("received") && lines[2].contains("concealed 1.0 %"), "{text}");
-        assert!(lines[4].contains("screen") && lines[4].contains("1920x1080"), "{text}");
+        assert!(
+            lines[4].contains("screen") && lines[4].contains("1920x1080") && lines[4].contains("4 packets repaired"),
+            "{text}"
+        );
         assert_eq!(lines.len(), 5);
     }
 }

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use twocan_media::video::codec::Registry;
 use twocan_media::video::moving::Scene;
-use twocan_media::video::{Receiver, VideoSink, codec};
+use twocan_media::video::{Receiver, VideoSink};
 use twocan_media::{EncodedFrame, Kind, now_ns};
 
 use crate::seat::Film;
@@ -33,7 +34,7 @@ const MAX_FRAME: usize = 1 << 20;
 /// The encoder or the disk refuses.
 pub(super) fn encode(path: &Path, seed: u64) -> anyhow::Result<()> {
     let scene = Scene::new(WIDTH, HEIGHT, seed)?;
-    let mut encoder = codec::encoder("h264", (WIDTH, HEIGHT), RATE as f32, BITRATE)?;
+    let mut encoder = Registry::default().encoder("h264", (WIDTH, HEIGHT), RATE as f32, BITRATE)?;
     let mut out = Vec::new();
     for number in 0..u64::from(SECONDS * RATE) {
         if let Some(encoded) = encoder.encode(&scene.draw(number, now_ns()))? {

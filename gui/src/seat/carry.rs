@@ -12,7 +12,7 @@ use twocan_control::{
 use twocan_media::Kind;
 use twocan_media::session::{Incoming, Outgoing, Part};
 
-use super::wire::{from_node, said, to_node, told};
+use super::wire::{codecs, from_node, said, to_node, told};
 use super::{Media, word};
 use crate::model::Update;
 
@@ -91,6 +91,8 @@ async fn carry<H: Handle>(
             tell(&item, &tx, updates);
         }
     }
+    // A full queue means that the node does not read; every client has what is agreed without this word.
+    drop(tx.try_send(MediaMessage::Control(codecs())));
     // Pictures of a kind (camera, screen) are left out until the next key frame.
     let mut wait_for_key = [false; 2];
     let mut report = tokio::time::interval(REPORT);

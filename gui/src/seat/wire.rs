@@ -1,8 +1,9 @@
 //! What the node and the media session call the same things: frames and words of one in the terms of the other.
 
 use bytes::Bytes;
-use twocan_control::{Made, MediaControl, MediaFrame, MediaKind, Shown};
-use twocan_media::session::{Guidance, Incoming, Outgoing};
+use twocan_control::{Made, MediaControl, MediaFrame, MediaKind, PictureLimits, Shown};
+use twocan_media::session::{Agreed, Guidance, Incoming, Outgoing};
+use twocan_media::video::codec::{self, PictureCodec, Registry};
 use twocan_media::{EncodedFrame, Kind};
 
 /// What the node says, for the session; `None` if it is not for the session.
@@ -18,18 +19,42 @@ pub(super) fn told(control: MediaControl) -> Option<Incoming> {
             loss_burst: told.loss_burst,
             rtt_ms: told.rtt_ms,
         }),
-        MediaControl::Streams { audio_red, .. } => Incoming::Redundancy { taken: audio_red },
+        MediaControl::Streams {
+            receive, audio_red, video_codec, video_limits, screen_codec, screen_limits, ..
+        } => Incoming::Agreed(Agreed {
+            redundancy: audio_red,
+            video: video_codec.map(|name| picture_codec(name, video_limits)),
+            screen: screen_codec.map(|name| picture_codec(name, screen_limits)),
+            receive: receive.into_iter().map(|stream| (kind_here(stream.kind), stream.codec)).collect(),
+        }),
         MediaControl::KeyFrameRequest { kind } => Incoming::KeyFrameRequest { kind: kind_here(kind) },
         MediaControl::Clock { stream, timestamp, sender_us } => Incoming::Clock { stream, timestamp, sender_us },
         _ => return None,
     })
 }
 
+/// What this build makes and shows of pictures.
+pub(super) fn codecs() -> MediaControl {
+    let names = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let build = Registry::default();
+    MediaControl::Codecs { encode: names(build.encodes()), decode: names(build.decodes()) }
+}
+
+/// A codec of pictures in the session's terms.
+fn picture_codec(name: String, limits: Option<PictureLimits>) -> PictureCodec {
+    let limits = limits.map_or(codec::PictureLimits::NONE, |told| codec::PictureLimits {
+        pixels: told.pixels,
+        pixel_rate: told.pixel_rate,
+        bitrate: u32::try_from(told.bitrate).unwrap_or(u32::MAX),
+    });
+    PictureCodec { name, limits }
+}
+
 /// What the session says of itself, for the node; `None` if it is not for the node.
 pub(super) fn said(outgoing: &Outgoing) -> Option<MediaControl> {
     Some(match *outgoing {
         Outgoing::NeedKeyFrame { stream } => MediaControl::NeedKeyFrame { stream },
-        Outgoing::Playout { concealed, delay_ms } => MediaControl::Playout { concealed, delay_ms },
+        Outgoing::Playout { concealed, delay_ms, late } => MediaControl::Playout { concealed, delay_ms, late },
         Outgoing::Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms } => {
             MediaControl::Shown(Shown { stream, width, height, frame_rate, freezes, freeze_ms, av_offset_ms })
         }

@@ -3,9 +3,12 @@
 use super::{Kind, Outgoing, Part, Problem, Session, lock};
 use crate::video::codec::PictureCodec;
 
-/// What was agreed about pictures. A session starts as if it were H.264 in both directions, which every client has.
+/// What was agreed. A session starts as if pictures were H.264 in both directions, which every client has, and without
+/// redundancy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreed {
+    /// Whether the other side takes redundant audio data (RFC 2198).
+    pub redundancy: bool,
     /// What to send the camera in; `None`: the friend takes nothing that this build makes.
     pub video: Option<PictureCodec>,
     /// What to send a shared screen in; `None` as above.
@@ -21,6 +24,7 @@ const NOTHING_COMMON: &str =
 impl Session {
     /// Encodes and decodes so from now on.
     pub(super) fn agreed(&self, agreed: Agreed) {
+        self.voice_out.set_redundancy_taken(agreed.redundancy);
         for (kind, codec) in &agreed.receive {
             match kind {
                 Kind::Video => self.picture_in.set_codec(codec),

@@ -12,7 +12,7 @@ use crate::audio::source::SoundSource;
 use crate::frame::EncodedFrame;
 use crate::video::codec::PictureCodec;
 use crate::video::screen::{self, ScreenSource};
-use crate::video::{Receiver, ReceiverStats, Sender, SenderStats, Tap, VideoSink, h264};
+use crate::video::{Receiver, ReceiverStats, Sender, SenderStats, Tap, VideoSink};
 
 /// A screen to share.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,9 +86,13 @@ impl Screens {
                 });
             });
             // A screen waits for no sound: who points at something is to be followed at once.
-            let codec = self.incoming_codec.as_deref().unwrap_or(h264::NAME);
-            match Receiver::start(self.options.sink.clone(), codec, Arc::new(|_, _| None), relabelled) {
-                Ok(receiver) => self.shown = Some(receiver),
+            match Receiver::start(self.options.sink.clone(), Arc::new(|_, _| None), relabelled) {
+                Ok(receiver) => {
+                    if let Some(codec) = &self.incoming_codec {
+                        receiver.set_codec(codec);
+                    }
+                    self.shown = Some(receiver);
+                }
                 Err(error) => {
                     self.unseen = true;
                     let text = error.to_string();

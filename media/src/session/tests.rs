@@ -342,7 +342,7 @@ fn pictures_become_as_small_as_the_friends_program_takes_them() {
     assert!(next_picture(&from_alice).key);
     let limits = video::codec::PictureLimits { pixels: 396 * 256, ..video::codec::PictureLimits::NONE };
     let video = Some(PictureCodec { limits, ..PictureCodec::default() });
-    alice.incoming(Incoming::Codecs(Agreed { video, ..Agreed::default() }));
+    alice.incoming(Incoming::Agreed(Agreed { video, ..Agreed::default() }));
     // Another size begins with a key frame.
     while !next_picture(&from_alice).key {}
     let stats = alice.stats().video_out.unwrap();
@@ -361,7 +361,7 @@ fn without_a_codec_in_common_the_voice_goes_on_and_it_is_said() {
             _ => {}
         }
     };
-    alice.incoming(Incoming::Codecs(Agreed::default()));
+    alice.incoming(Incoming::Agreed(Agreed::default()));
     let problem = told(&from_alice, Part::VideoIn);
     assert!(problem.text.contains("voice") && !problem.retrying, "{problem:?}");
     alice.incoming(Incoming::Flow { audio: true, video: true, screen: true });
@@ -377,6 +377,6 @@ fn without_a_codec_in_common_the_voice_goes_on_and_it_is_said() {
         }
     }
     // Another friend's program, in a call that goes on: pictures come.
-    alice.incoming(Incoming::Codecs(Agreed { video: Some(PictureCodec::default()), ..Agreed::default() }));
+    alice.incoming(Incoming::Agreed(Agreed { video: Some(PictureCodec::default()), ..Agreed::default() }));
     assert!(next_picture(&from_alice).key);
 }

@@ -133,6 +133,6 @@ impl Inner {
         self.reported = now;
         let delay_ms = self.mixer.take_mean_delay()?;
         let share = if played == 0 { 0.0 } else { (concealed as f64 / played as f64).min(1.0) };
-        Some(Outgoing::Playout { concealed: share, delay_ms })
+        Some(Outgoing::Playout { concealed: share, delay_ms, late: now.late })
     }
 }

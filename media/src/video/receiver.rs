@@ -9,7 +9,7 @@ use super::codec::{CodecError, Registry, VideoDecoder};
 use super::picture::Shared as SharedPicture;
 use super::sink::{self, Sink};
 use super::smooth::{Shown, Watch};
-use super::{Error, VideoSink};
+use super::{Error, VideoSink, h264};
 use crate::frame::EncodedFrame;
 use crate::now_ns;
 use crate::session::{Out, Outgoing, Part, Problem};
@@ -110,11 +110,12 @@ impl std::fmt::Debug for Receiver {
 
 impl Receiver {
     /// Opens the sink and waits for frames. `clock` knows when the sound of the same moment is heard.
+    /// They are H.264, which every client makes, until [`Self::set_codec`] says otherwise.
     ///
     /// # Errors
-    /// A sink that cannot be opened, a codec of another name than this build has.
-    pub fn start(sink: VideoSink, codec: &str, clock: PresentAt, out: Out) -> Result<Self, Error> {
-        let decoder = Registry::default().decoder(codec)?;
+    /// A sink that cannot be opened.
+    pub fn start(sink: VideoSink, clock: PresentAt, out: Out) -> Result<Self, Error> {
+        let decoder = Registry::default().decoder(h264::NAME)?;
         let mut sinks = Vec::new();
         sink::open(&sink, &mut sinks)?;
         let shared = Arc::new(Shared::default());
@@ -124,7 +125,7 @@ impl Receiver {
             clock,
             out,
             decoder,
-            codec: codec.to_owned(),
+            codec: h264::NAME.to_owned(),
             stream: None,
             pending: VecDeque::new(),
             watch: Watch::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::codec::PictureCodec;
 use super::measure::Meter;
 use super::moving::Tag;
-use super::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource, h264};
+use super::{Receiver, Sender, Settings, Tap, VideoSink, VideoSource};
 use crate::frame::EncodedFrame;
 use crate::session::{Out, Outgoing, Part};
 
@@ -36,7 +36,7 @@ fn a_picture_crosses_from_sender_to_receiver() {
     let (sender, frames) = moving();
     let tap = Tap::new();
     let (out, _asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
     sender.set_on(true);
     let first = frame(&frames);
     assert!(first.key && first.layer == 0 && first.sequence == 0);
@@ -100,7 +100,7 @@ fn a_low_bitrate_makes_the_picture_smaller_and_slower() {
     sender.set_bitrate(40_000);
     let tap = Tap::new();
     let (out, _asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
     let mut seen = 0;
     let small = loop {
         receiver.push(frame(&frames));
@@ -119,7 +119,7 @@ fn after_a_lost_frame_the_receiver_freezes_asks_and_recovers() {
     let (sender, frames) = moving();
     let tap = Tap::new();
     let (out, asked) = channel();
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), Arc::new(|_, _| None), out).unwrap();
     sender.set_on(true);
     let first = frame(&frames);
     receiver.push(first);
@@ -165,7 +165,7 @@ fn after_a_lost_frame_the_receiver_freezes_asks_and_recovers() {
 #[test]
 fn garbage_and_floods_cost_no_memory_and_no_wait() {
     let (out, asked) = channel();
-    let receiver = Receiver::start(VideoSink::Null, h264::NAME, Arc::new(|_, _| None), out).unwrap();
+    let receiver = Receiver::start(VideoSink::Null, Arc::new(|_, _| None), out).unwrap();
     let (sender, frames) = moving();
     sender.set_on(true);
     let key = frame(&frames);
@@ -198,7 +198,7 @@ fn pictures_wait_for_their_sound_in_order() {
     late.store(show_at, Ordering::SeqCst);
     let (out, _asked) = channel();
     let clock = Arc::new(move |_, _| Some(show_at));
-    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), h264::NAME, clock, out).unwrap();
+    let receiver = Receiver::start(VideoSink::Tap(tap.clone()), clock, out).unwrap();
     for _ in 0..6 {
         receiver.push(frame(&frames));
     }

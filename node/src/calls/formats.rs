@@ -186,7 +186,8 @@ pub(super) fn answerable(offer: &str) -> (String, Vec<MediaKind>) {
             section.first().map(|line| line.split(' ').take(3).map(str::to_owned).collect()).unwrap_or_default();
         words.extend(FORMATS.iter().map(|format| format.payload_type.to_string()));
         lines.push(words.join(" "));
-        let dropped = ["m=", "a=rtpmap:", "a=fmtp:", "a=rtcp-fb:", "a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
+        let dropped =
+            ["m=", "a=rtpmap:", "a=fmtp:", "a=rtcp-fb:", "a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
         let kept = section.iter().filter(|line| !dropped.iter().any(|start| line.starts_with(start)));
         lines.extend(kept.map(|line| (*line).to_owned()));
         lines.push("a=inactive".to_owned());

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use twocan_control::{MediaControl, MediaFrame, MediaKind, MediaMessage};
 use webrtc::media_stream::track_local::TrackLocal;
 
+use super::formats::Ability;
 use super::pacing::{Pacing, Verdict};
 use super::peer::{Note, Shared};
 use super::session::OutTrack;
@@ -52,6 +53,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 struct Line {
     out: OutTrack,
+    /// The friend takes what the client makes. A closed line keeps its numbers: they must go on when it opens again.
+    open: bool,
     rate: u32,
     sequence: u16,
     /// What is added to the client's timestamps; `None`: the next frame begins anew.
@@ -70,6 +73,7 @@ impl Line {
     fn new(out: OutTrack, rate: u32, now: Instant) -> Self {
         Self {
             out,
+            open: true,
             rate,
             sequence: rand::random(),
             offset: None,
@@ -272,16 +276,15 @@ impl Outbound {
     fn wire(&mut self, tracks: [Option<OutTrack>; 4]) {
         let now = Instant::now();
         self.pacing.begin_anew();
-        if tracks.iter().all(Option::is_none) {
+        let down = tracks.iter().all(Option::is_none);
+        if down {
             self.pacing.wire(now, None);
         }
         // Tracks stay the same in a renegotiation; numbers must go on then, or the friend takes it for a replay.
-        let keep = |line: Option<Line>, out: Option<OutTrack>, rate| {
-            let out = out?;
-            match line {
-                Some(line) if line.out.ssrc == out.ssrc => Some(Line { out, ..line }),
-                _ => Some(Line::new(out, rate, now)),
-            }
+        let keep = |line: Option<Line>, out: Option<OutTrack>, rate| match (line, out) {
+            (Some(line), Some(out)) if line.out.ssrc == out.ssrc => Some(Line { out, open: true, ..line }),
+            (_, Some(out)) => Some(Line::new(out, rate, now)),
+            (line, None) => line.filter(|_| !down).map(|line| Line { open: false, ..line }),
         };
         for ((line, out), kind) in self.lines.iter_mut().zip(tracks).zip(MediaKind::ALL) {
             *line = keep(line.take(), out, kind.clock_rate());
@@ -293,10 +296,10 @@ impl Outbound {
             return;
         }
         let now = Instant::now();
-        let (kind, bytes) = (frame.kind, frame.payload.len());
+        let (kind, bytes, key) = (frame.kind, frame.payload.len(), frame.key);
         match kind {
             MediaKind::Audio | MediaKind::Sound => {
-                let line = self.lines[place_of(kind)].as_mut().filter(|_| bytes <= MAX_AUDIO);
+                let line = self.lines[place_of(kind)].as_mut().filter(|line| line.open && bytes <= MAX_AUDIO);
                 let Some(line) = line else { return };
                 let begins = line.offset.is_none() || frame.restart;
                 let timestamp = line.timestamp(now, &frame);
@@ -306,8 +309,8 @@ impl Outbound {
                 }
             }
             MediaKind::Video | MediaKind::Screen => {
-                let Some(line) = self.lines[place_of(kind)].as_mut() else { return };
-                let (key, spare) = (frame.key, spare(&frame));
+                let Some(line) = self.lines[place_of(kind)].as_mut().filter(|line| line.open) else { return };
+                let spare = spare(&frame);
                 let lane = if kind == MediaKind::Screen { SCREEN } else { CAMERA };
                 let verdict = self.pacing.picture(now, lane, key, spare, || {
                     let payloads = h264::packetize(&frame.payload);
@@ -329,7 +332,7 @@ impl Outbound {
                 }
             }
         }
-        self.shared.emitted(kind, bytes);
+        self.shared.emitted(kind, bytes, key && kind.is_picture());
         self.reports(now).await;
     }
 
@@ -343,7 +346,7 @@ impl Outbound {
             }
         }
         if self.pacing.fill(now, FILLER)
-            && let Some(line) = &mut self.lines[place_of(MediaKind::Video)]
+            && let Some(line) = self.lines[place_of(MediaKind::Video)].as_mut().filter(|line| line.open)
         {
             for packet in [line.filler(), line.filler()] {
                 let _ = line.out.track.write_rtp(packet).await;
@@ -352,7 +355,7 @@ impl Outbound {
     }
 
     async fn reports(&mut self, now: Instant) {
-        for line in self.lines.iter_mut().flatten() {
+        for line in self.lines.iter_mut().flatten().filter(|line| line.open) {
             if let Some(report) = line.report(now) {
                 let _ = line.out.track.write_rtcp(vec![Box::new(report)]).await;
             }
@@ -367,10 +370,11 @@ impl Outbound {
             MediaControl::NeedKeyFrame { stream: super::SCREEN_STREAM } => {
                 self.shared.note(Note::NeedKeyFrame(MediaKind::Screen));
             }
+            MediaControl::Codecs { encode, decode } => self.shared.note(Note::Able(Ability::new(encode, decode))),
             MediaControl::Shown(shown) => self.shared.note(Note::Shown(shown)),
             MediaControl::Made(made) => self.shared.note(Note::Made(made)),
-            MediaControl::Playout { concealed, delay_ms } => {
-                self.shared.note(Note::Playout { concealed, delay_ms });
+            MediaControl::Playout { concealed, delay_ms, late } => {
+                self.shared.note(Note::Playout { concealed, delay_ms, late });
             }
             // The rest goes the other way; from a client it means nothing.
             _ => {}

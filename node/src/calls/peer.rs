@@ -16,6 +16,7 @@ use twocan_control::friend::LinkPath;
 use twocan_control::{Made, MediaKind, MediaMessage, Quality, Shown};
 
 use super::engine::Inner;
+use super::formats::Ability;
 use super::inbound::{AudioTypes, Reception};
 use super::picture::PictureCounts;
 use super::red;
@@ -261,9 +262,12 @@ pub(super) enum Note {
     Playout {
         concealed: f64,
         delay_ms: f64,
+        late: u64,
     },
     Shown(Shown),
     Made(Made),
+    /// What the client makes and shows.
+    Able(Ability),
     SeatGone(u64),
 }
 
@@ -274,6 +278,8 @@ pub(super) struct Emission {
     pub(super) frames: u64,
     /// Bytes of encoded media.
     pub(super) bytes: u64,
+    /// Key frames among them.
+    pub(super) keys: u64,
 }
 
 /// What the tasks of one peer share.
@@ -364,9 +370,10 @@ impl Shared {
     }
 
     /// A frame of ours went out.
-    pub(super) fn emitted(&self, kind: MediaKind, bytes: usize) {
+    pub(super) fn emitted(&self, kind: MediaKind, bytes: usize, key: bool) {
         let emission = &mut lock(&self.emissions)[place_of(kind)];
         emission.frames += 1;
+        emission.keys += u64::from(key);
         emission.bytes += bytes as u64;
     }
 

@@ -157,8 +157,9 @@ pub(super) fn parted(sdp: &str) -> (String, String) {
         to.push_str(line);
         to.push_str("\r\n");
     }
-    let bundled = bundled(&first, &mids(&first));
-    (bundled, more)
+    let rejected = rejected(&first);
+    let bundle: Vec<&str> = mids(&first).into_iter().filter(|mid| !rejected.contains(mid)).collect();
+    (bundled(&first, &bundle), more)
 }
 
 /// A friend's two parts as one description.
@@ -190,7 +191,7 @@ fn rejected(sdp: &str) -> Vec<&str> {
 }
 
 /// The lines before the first section, and the lines of each section.
-fn sections(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
+pub(super) fn sections(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
     let (mut head, mut sections) = (Vec::new(), Vec::<Vec<&str>>::new());
     for line in lines(sdp) {
         if line.starts_with("m=") {
@@ -202,7 +203,7 @@ fn sections(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
 }
 
 /// Whether a section is there and not turned down (port 0).
-fn is_open(section: &[&str]) -> bool {
+pub(super) fn is_open(section: &[&str]) -> bool {
     section.first().is_some_and(|line| line.split(' ').nth(1) != Some("0"))
 }
 

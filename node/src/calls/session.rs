@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rtc::interceptor::{CongestionControlBuilder, Registry, Slot, TwccSenderBuilder};
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtp_transceiver::rtp_sender::{
@@ -32,6 +32,7 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use super::engine::{EngineError, Inner};
 use super::estimator::{self, Estimator};
+use super::formats::{self, Ability, Common, FORMATS, Format};
 use super::ice::paths::{self, Paths, Relays, Setup};
 use super::ice::{Chosen, Credentials};
 use super::mux::Port;
@@ -43,11 +44,9 @@ use super::{Fingerprint, place_of, sdp};
 
 /// Payload types that we offer (dynamic, RFC 3551); an answer may have the offerer's instead.
 const OPUS: u8 = 111;
-const H264: u8 = 102;
 const RED: u8 = 63;
 /// Redundant audio data (RFC 2198).
 const MIME_TYPE_RED: &str = "audio/red";
-const REPAIRS: u8 = 103;
 /// Happenings held for the peer's task: states, candidates, four tracks. A call has a few dozen in all.
 const HAPPENINGS: usize = 128;
 /// Between two looks of webrtc's agent whether its stand-in answers: a tick costs microseconds and ends when there is a
@@ -139,12 +138,12 @@ fn red() -> RTCRtpCodec {
     }
 }
 
-fn h264() -> RTCRtpCodec {
+fn picture(format: &Format) -> RTCRtpCodec {
     RTCRtpCodec {
-        mime_type: MIME_TYPE_H264.into(),
+        mime_type: format!("video/{}", format.encoding),
         clock_rate: 90_000,
         channels: 0,
-        sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".into(),
+        sdp_fmtp_line: format.parameters.into(),
         rtcp_feedback: vec![],
     }
 }
@@ -153,27 +152,29 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.into(), parameter: parameter.into() }
 }
 
-/// Repairs of H.264 (RFC 4588).
-fn repairs() -> RTCRtpCodec {
+/// Repairs of pictures in this form (RFC 4588).
+fn repairs(format: &Format) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_RTX.into(),
         clock_rate: 90_000,
         channels: 0,
-        sdp_fmtp_line: format!("apt={H264}"),
+        sdp_fmtp_line: format!("apt={}", format.payload_type),
         rtcp_feedback: vec![],
     }
 }
 
-/// Opus (also redundant), H.264 and its repairs, nothing else.
+/// Opus (also redundant), our forms of pictures and their repairs, nothing else.
 fn codecs() -> Result<MediaEngine, webrtc::error::Error> {
     let mut engine = MediaEngine::default();
-    let mut video = h264();
-    video.rtcp_feedback = vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")];
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS }, RtpCodecKind::Audio)?;
     engine.register_codec(RTCRtpCodecParameters { rtp_codec: red(), payload_type: RED }, RtpCodecKind::Audio)?;
-    engine.register_codec(RTCRtpCodecParameters { rtp_codec: video, payload_type: H264 }, RtpCodecKind::Video)?;
-    engine
-        .register_codec(RTCRtpCodecParameters { rtp_codec: repairs(), payload_type: REPAIRS }, RtpCodecKind::Video)?;
+    for format in FORMATS {
+        let mut video = picture(format);
+        video.rtcp_feedback = vec![feedback("ccm", "fir"), feedback("nack", ""), feedback("nack", "pli")];
+        for (rtp_codec, payload_type) in [(video, format.payload_type), (repairs(format), format.repairs)] {
+            engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, RtpCodecKind::Video)?;
+        }
+    }
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         engine.register_feedback(feedback("transport-cc", ""), kind);
         let uri = rtc::sdp::extmap::TRANSPORT_CC_URI.to_owned();
@@ -198,8 +199,8 @@ fn chain(meters: &Arc<Meters>) -> Registry {
 fn track(kind: MediaKind) -> (Arc<TrackLocalStaticRTP>, u32) {
     let (name, kind, codec) = match kind {
         MediaKind::Audio => ("audio", RtpCodecKind::Audio, opus()),
-        MediaKind::Video => ("video", RtpCodecKind::Video, h264()),
-        MediaKind::Screen => ("screen", RtpCodecKind::Video, h264()),
+        MediaKind::Video => ("video", RtpCodecKind::Video, picture(&FORMATS[0])),
+        MediaKind::Screen => ("screen", RtpCodecKind::Video, picture(&FORMATS[0])),
         MediaKind::Sound => ("sound", RtpCodecKind::Audio, opus()),
     };
     let ssrc: u32 = rand::random();
@@ -332,16 +333,17 @@ impl Session {
     /// Makes the first offer and puts it in force; returns its SDP.
     pub(super) async fn offer(&mut self) -> Result<String, SessionError> {
         let offer = self.connection.create_offer(None).await?;
-        self.put_in_force(offer).await
+        self.put_in_force(offer, &[]).await
     }
 
     /// Takes a friend's (examined) first offer and makes the answer.
     pub(super) async fn answer(&mut self, offer: String) -> Result<String, SessionError> {
         let friend = credentials(&offer)?;
-        self.friend.clone_from(&offer);
+        let (offer, refused) = formats::answerable(&offer);
+        self.friend = formats::turned_down(&offer, &refused);
         self.connection.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
         let answer = self.connection.create_answer(None).await?;
-        let said = self.put_in_force(answer).await?;
+        let said = self.put_in_force(answer, &refused).await?;
         self.setup = sdp::dtls_part(&said);
         self.meet(friend).await?;
         Ok(said)
@@ -350,6 +352,8 @@ impl Session {
     /// Takes a friend's (examined) first answer.
     pub(super) async fn accept(&mut self, answer: String) -> Result<(), SessionError> {
         let friend = credentials(&answer)?;
+        let (_, refused) = formats::answerable(&answer);
+        let answer = formats::turned_down(&answer, &refused);
         let answer = sdp::completed(&answer, self.said.as_deref().unwrap_or_default());
         self.setup = sdp::dtls_part(&answer).map(sdp::DtlsPart::other);
         self.friend.clone_from(&answer);
@@ -371,8 +375,14 @@ impl Session {
         Ok(())
     }
 
-    async fn put_in_force(&mut self, description: RTCSessionDescription) -> Result<String, SessionError> {
-        let sdp = sdp::without_candidates(&description.sdp);
+    /// Puts our description in force; gives it as the friend is told, with these kinds turned down.
+    async fn put_in_force(
+        &mut self,
+        description: RTCSessionDescription,
+        refused: &[MediaKind],
+    ) -> Result<String, SessionError> {
+        let sdp = formats::with_our_limits(&sdp::without_candidates(&description.sdp));
+        let sdp = formats::turned_down(&sdp, refused);
         let own = credentials(&sdp)?;
         if sdp::fingerprint(&sdp).ok() != Some(self.own) {
             return Err(SessionError::Own);
@@ -419,13 +429,17 @@ impl Session {
         self.paths.chosen()
     }
 
-    /// Where a stream of ours goes out, if the friend takes it.
-    pub(super) async fn out(&self, kind: MediaKind) -> Option<OutTrack> {
+    /// What the friend takes of pictures of this kind that we carry, best first.
+    pub(super) fn common(&self, kind: MediaKind) -> Vec<Common> {
+        formats::common(&self.friend, kind)
+    }
+
+    /// Where a stream of ours goes out, if the friend takes what the client makes.
+    pub(super) async fn out(&self, kind: MediaKind, ability: &Ability) -> Option<OutTrack> {
         if !sdp::takes(&self.friend, kind) {
             return None;
         }
         let (track, ssrc, sender) = &self.streams[place_of(kind)];
-        let mime = if kind.is_picture() { MIME_TYPE_H264 } else { MIME_TYPE_OPUS };
         let parameters = sender.get_parameters().await.ok()?;
         let codecs = &parameters.rtp_parameters.codecs;
         let of = |mime: &str| {
@@ -434,7 +448,13 @@ impl Session {
         };
         let red_type = if sdp::takes_red(&self.friend) { of(MIME_TYPE_RED) } else { None };
         let red_type = red_type.filter(|_| kind == MediaKind::Audio);
-        Some(OutTrack { track: track.clone(), ssrc: *ssrc, payload_type: of(mime)?, red_type })
+        let payload_type = if kind.is_picture() {
+            let agreed = ability.sends(&self.common(kind))?.payload_type;
+            codecs.iter().find(|codec| codec.payload_type == agreed)?.payload_type
+        } else {
+            of(MIME_TYPE_OPUS)?
+        };
+        Some(OutTrack { track: track.clone(), ssrc: *ssrc, payload_type, red_type })
     }
 
     /// What a track of the friend is: by the section that names its source, else the first of its kind.

@@ -1,5 +1,6 @@
 //! Two engines over loopback, with signalling in process: whole calls without a link.
 
+mod codecs;
 mod harness;
 mod relayed;
 mod screen;
@@ -288,6 +289,24 @@ async fn lost_packets_of_a_picture_are_repaired() {
         }
     }
     assert!(whole > 40, "{whole} of 60");
+    // Both sides count it, each its half.
+    let repairs = |event: &PeerEvent, sent: bool| {
+        let PeerEvent::Stats(quality) = event else { return None };
+        let one = quality.participants.first()?;
+        let camera = if sent { &one.sent.camera } else { &one.received.camera };
+        camera.as_ref().map(|camera| (camera.repairs, camera.keys)).filter(|(repairs, _)| repairs.repaired > 10)
+    };
+    for sent in [false, true] {
+        let counted = loop {
+            pair.a.send_video(access_unit(300, false)).await;
+            let side = if sent { &mut pair.a } else { &mut pair.b };
+            let event = side.event(|event| matches!(event, PeerEvent::Stats(_))).await;
+            if let Some(counted) = repairs(&event, sent) {
+                break counted;
+            }
+        };
+        assert!(counted.0.asked >= counted.0.repaired && counted.1 > 0, "{counted:?}");
+    }
 }
 
 #[tokio::test]
@@ -339,7 +358,7 @@ async fn a_client_learns_what_it_may_send_and_how_the_path_is() {
     pair.a
         .event(|event| matches!(event, PeerEvent::Stats(q) if q.rtt_ms.is_some() && q.packets_in > 0 && q.candidates.is_some()))
         .await;
-    pair.a.say(MediaControl::Playout { concealed: 0.5, delay_ms: 40.0 }).await;
+    pair.a.say(MediaControl::Playout { concealed: 0.5, delay_ms: 40.0, late: 2 }).await;
     pair.a.event(|event| matches!(event, PeerEvent::Playout { delay_ms: 40.0, .. })).await;
 }
 

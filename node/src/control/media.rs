@@ -150,7 +150,8 @@ fn read(message: Message) -> Result<Option<MediaMessage>, End> {
         }
         Message::Text(text) => match serde_json::from_str(&text) {
             Ok(
-                word @ (MediaControl::NeedKeyFrame { .. }
+                word @ (MediaControl::Codecs { .. }
+                | MediaControl::NeedKeyFrame { .. }
                 | MediaControl::Playout { .. }
                 | MediaControl::Shown(_)
                 | MediaControl::Made(_)),
@@ -165,8 +166,18 @@ fn read(message: Message) -> Result<Option<MediaMessage>, End> {
 
 /// Whether it is an object with a `type` that this node does not know.
 fn is_word(text: &str) -> bool {
-    const KNOWN: [&str; 9] =
-        ["streams", "flow", "feedback", "key_frame_request", "need_key_frame", "clock", "playout", "shown", "made"];
+    const KNOWN: [&str; 10] = [
+        "streams",
+        "flow",
+        "feedback",
+        "key_frame_request",
+        "codecs",
+        "need_key_frame",
+        "clock",
+        "playout",
+        "shown",
+        "made",
+    ];
     #[derive(Deserialize)]
     struct Word {
         #[serde(rename = "type")]

@@ -65,7 +65,8 @@ async fn frames_and_words_go_both_ways_unchanged() {
     let made = Made { kind: MediaKind::Screen, width: 1280, height: 720, frame_rate: 10.0 };
     let words = [
         MediaControl::NeedKeyFrame { stream: 3 },
-        MediaControl::Playout { concealed: 0.25, delay_ms: 40.0 },
+        MediaControl::Playout { concealed: 0.25, delay_ms: 40.0, late: 3 },
+        MediaControl::Codecs { encode: vec!["h264".into()], decode: vec!["h264".into()] },
         MediaControl::Shown(shown),
         MediaControl::Made(made),
     ];

@@ -1,8 +1,8 @@
 //! The sender's half in webrtc's packet chain: requests come in, repairs go out.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -10,6 +10,8 @@ use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamI
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
+
+use twocan_control::RepairCounts;
 
 use super::Store;
 
@@ -27,6 +29,8 @@ pub(in crate::calls) struct Repairs {
     round_trip_us: AtomicU64,
     /// Bits per second that the path carries.
     rate: AtomicU64,
+    /// By SSRC of the stream, at most [`MAX_STREAMS`].
+    streams: Mutex<Vec<(u32, RepairCounts)>>,
 }
 
 impl Repairs {
@@ -37,6 +41,7 @@ impl Repairs {
             refused: AtomicU64::new(0),
             round_trip_us: AtomicU64::new(50_000),
             rate: AtomicU64::new(rate),
+            streams: Mutex::default(),
         }
     }
 
@@ -53,6 +58,27 @@ impl Repairs {
     /// Packets asked for that were not sent again: unknown, too old, too soon, or too much.
     pub(in crate::calls) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    /// What was asked for and sent again so far, with the SSRC of each stream.
+    pub(in crate::calls) fn streams(&self) -> Vec<(u32, RepairCounts)> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, ssrc: u32, asked: u64, repaired: u64) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = streams.iter().position(|(of, _)| *of == ssrc).unwrap_or_else(|| {
+            if streams.len() >= MAX_STREAMS {
+                streams.remove(0);
+            }
+            streams.push((ssrc, RepairCounts::default()));
+            streams.len() - 1
+        });
+        if let Some((_, counts)) = streams.get_mut(at) {
+            counts.asked += asked;
+            counts.repaired += repaired;
+            counts.given_up += asked.saturating_sub(repaired);
+        }
     }
 
     pub(in crate::calls) fn set_path(&self, round_trip: Option<Duration>, rate: u64) {
@@ -90,18 +116,22 @@ impl Responder {
     fn asked(&mut self, now: Instant, request: &TransportLayerNack) {
         let Some(stream) = self.streams.get_mut(&request.media_ssrc) else { return };
         let (round_trip, rate) = (self.repairs.round_trip(), self.repairs.rate.load(Relaxed));
+        let (mut asked, mut repaired) = (0, 0);
         for number in request.nacks.iter().flat_map(|pair| pair.into_iter()).take(MAX_NUMBERS) {
+            asked += 1;
             let Some(packet) = stream.store.answer(now, round_trip, rate, number) else {
                 self.repairs.refused.fetch_add(1, Relaxed);
                 continue;
             };
             let packet = again(packet, stream.ssrc, stream.payload_type, stream.sequence);
             stream.sequence = stream.sequence.wrapping_add(1);
+            repaired += 1;
             self.repairs.packets.fetch_add(1, Relaxed);
             self.repairs.bytes.fetch_add(size(&packet) as u64, Relaxed);
             let message = AttributedPacket::new(Packet::Rtp(packet)).with(Attribute::Retransmission);
             self.writing.push_back(TaggedPacket { now, transport: TransportContext::default(), message });
         }
+        self.repairs.count(request.media_ssrc, asked, repaired);
     }
 }
 
@@ -262,6 +292,8 @@ mod tests {
         assert_eq!(out[0].payload[..3], [0, 103, 103]);
         assert_eq!(out[1].header.sequence_number, out[0].header.sequence_number.wrapping_add(1));
         assert_eq!((responder.repairs.packets(), responder.repairs.refused()), (2, 1));
+        let counts = RepairCounts { asked: 3, repaired: 2, given_up: 1 };
+        assert_eq!(responder.repairs.streams(), [(7, counts)]);
     }
 
     #[test]

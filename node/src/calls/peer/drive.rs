@@ -2,6 +2,7 @@
 //! and a clock.
 
 mod negotiate;
+mod seated;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -13,18 +14,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
-use twocan_control::{Feedback, MediaControl, MediaKind, MediaMessage, StreamInfo};
+use twocan_control::{MediaControl, MediaKind};
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use super::measure::{Measure, Reading};
 use super::{Failure, Flow, Note, PathInfo, PeerCommand, PeerConfig, PeerEvent, Shared};
 use crate::calls::engine::Inner;
+use crate::calls::formats::{Ability, Common};
 use crate::calls::gather::Known;
 use crate::calls::outbound::{self, Input};
-use crate::calls::seat::{SeatEnd, SeatSink};
+use crate::calls::seat::SeatSink;
 use crate::calls::session::{Happening, Session};
 use crate::calls::slots::Slots;
-use crate::calls::{DescriptionKind, Fingerprint, place_of, stream_of};
+use crate::calls::{DescriptionKind, Fingerprint};
 use crate::relay::RelayedEvent;
 
 /// How often the clock is looked at. Twice this is less than a fifth of a second: the sign of life needs that.
@@ -64,11 +66,6 @@ const PICTURES: [MediaKind; 2] = [MediaKind::Video, MediaKind::Screen];
 /// Place of a kind in [`PICTURES`].
 fn picture(kind: MediaKind) -> usize {
     usize::from(kind == MediaKind::Screen)
-}
-
-/// What a client is told of the flow.
-fn flow_of(flow: Flow) -> MediaControl {
-    MediaControl::Flow { audio: flow.audio, video: flow.video, screen: flow.screen }
 }
 
 /// Asks not more often than allowed, and remembers that it wanted to.
@@ -127,6 +124,17 @@ impl Live {
     }
 }
 
+/// What the friend takes.
+#[derive(Clone, Debug, PartialEq)]
+struct Accepted {
+    /// Of the client's streams, by [`place_of`].
+    takes: [bool; 4],
+    /// Redundant audio.
+    red: bool,
+    /// What both carry, by [`picture`]; `None` as long as nothing was described.
+    common: Option<[Vec<Common>; 2]>,
+}
+
 enum Wake {
     Command(Option<PeerCommand>),
     Happening(Option<Happening>),
@@ -170,10 +178,9 @@ pub(super) struct Driver {
     answered: Option<Instant>,
     seats: u64,
     silent: bool,
-    /// What the friend takes, by [`place_of`].
-    accepted: [bool; 4],
-    /// The friend takes redundant audio.
-    red_accepted: bool,
+    accepted: Accepted,
+    /// What the client makes and shows.
+    ability: Ability,
     /// Key frames: of the camera, of the shared screen.
     ask_client: [Limited; 2],
     ask_friend: [Limited; 2],
@@ -222,8 +229,8 @@ impl Driver {
             answered: None,
             seats: 0,
             silent: false,
-            accepted: [true; 4],
-            red_accepted: false,
+            accepted: Accepted { takes: [true; 4], red: false, common: None },
+            ability: Ability::default(),
             ask_client: [Limited::new(ASK_CLIENT), Limited::new(ASK_CLIENT)],
             ask_friend: [Limited::new(ASK_FRIEND), Limited::new(ASK_FRIEND)],
             measure: Measure::new(now),
@@ -329,7 +336,7 @@ impl Driver {
                 Ok(())
             }
             PeerCommand::Attach(end) => {
-                self.attach(end);
+                self.attach(end).await;
                 Ok(())
             }
             PeerCommand::Detach => {
@@ -343,85 +350,7 @@ impl Driver {
         }
     }
 
-    // ---- the seat ----
-
-    fn push(&self, control: MediaControl) {
-        self.shared.deliver(MediaMessage::Control(control));
-    }
-
-    fn attach(&mut self, end: SeatEnd) {
-        let SeatEnd { sink, from_client } = end;
-        self.end_seat(false);
-        self.seats += 1;
-        self.shared.set_seat(Some(sink));
-        let _ = self.inputs.try_send(Input::Seat(self.seats, from_client));
-        self.describe_streams();
-        self.push(flow_of(self.flow));
-        self.feedback(Instant::now());
-        // A decoder that begins needs a whole picture.
-        self.ask_friend.iter_mut().for_each(|ask| ask.wanted = true);
-    }
-
-    fn describe_streams(&self) {
-        let codec = |kind: MediaKind| if kind.is_picture() { "h264" } else { "opus" }.to_owned();
-        let accepted = |kind: &MediaKind| *kind == MediaKind::Audio || self.accepted[place_of(*kind)];
-        let stream = |kind: MediaKind| StreamInfo {
-            id: stream_of(kind),
-            participant: self.config.participant,
-            kind,
-            codec: codec(kind),
-            clock_rate: kind.clock_rate(),
-        };
-        let taken = |kind| accepted(&kind).then(|| codec(kind));
-        self.push(MediaControl::Streams {
-            receive: MediaKind::ALL.into_iter().filter(accepted).map(stream).collect(),
-            audio_codec: codec(MediaKind::Audio),
-            audio_red: self.red_accepted,
-            video_codec: taken(MediaKind::Video),
-            screen_codec: taken(MediaKind::Screen),
-            sound_codec: taken(MediaKind::Sound),
-        });
-    }
-
-    /// Sends the client away, if there is one.
-    fn end_seat(&mut self, over: bool) -> Option<SeatSink> {
-        if over {
-            self.push(MediaControl::Ended);
-        }
-        let _ = self.inputs.try_send(Input::NoSeat);
-        self.shared.set_seat(None)
-    }
-
-    fn set_flow(&mut self, flow: Flow) {
-        let before = std::mem::replace(&mut self.flow, flow);
-        if flow != Flow::default() {
-            self.answered.get_or_insert_with(Instant::now);
-        }
-        self.shared.set_flow(flow);
-        if flow_of(before) != flow_of(flow) {
-            self.push(flow_of(flow));
-        }
-        self.ask_friend.iter_mut().for_each(|ask| ask.wanted |= flow.receive && !before.receive);
-    }
-
-    fn feedback(&mut self, now: Instant) {
-        self.feedback_at = now + FEEDBACK;
-        let Some(live) = &self.live else { return };
-        let (told, estimate) = (live.session.meters.told(), live.session.meters.estimate());
-        live.session.meters.heard();
-        self.told_at = Some(now);
-        // Before the first report of the friend there are only its receiver reports, if any.
-        let loss = if estimate.target > 0.0 { estimate.loss } else { self.measure.loss_out() };
-        self.push(MediaControl::Feedback(Feedback {
-            target_bitrate: live.session.meters.target(),
-            audio_bitrate: told.shares.audio,
-            video_bitrate: told.shares.camera,
-            screen_bitrate: told.shares.screen,
-            loss,
-            loss_burst: estimate.burst.max(1.0),
-            rtt_ms: self.shared.round_trip().map(|rtt| rtt.as_secs_f64() * 1e3),
-        }));
-    }
+    // ---- what the media tasks tell ----
 
     async fn note(&mut self, note: Note) {
         match note {
@@ -434,20 +363,15 @@ impl Driver {
                 self.ask_client[picture(kind)].wanted = true;
                 self.ask(Instant::now()).await;
             }
+            Note::Able(ability) => self.able(ability).await,
             Note::Shown(shown) => self.measure.shown(Instant::now(), shown),
             Note::Made(made) => self.measure.made(Instant::now(), made),
-            Note::Playout { concealed, delay_ms } => {
-                self.measure.playout(Instant::now(), concealed, delay_ms);
+            Note::Playout { concealed, delay_ms, late } => {
+                self.measure.playout(Instant::now(), concealed, delay_ms, late);
                 let _ = self.events.try_send(PeerEvent::Playout { concealed, delay_ms });
             }
             Note::SeatGone(number) if number == self.seats => self.seat_lost("the client gave the seat up").await,
             Note::SeatGone(_) => {}
-        }
-    }
-
-    async fn seat_lost(&mut self, reason: &str) {
-        if let Some(sink) = self.end_seat(false) {
-            self.tell(PeerEvent::SeatLost { reason: reason.to_owned(), stats: sink.stats() }).await;
         }
     }
 
@@ -564,6 +488,8 @@ impl Driver {
                     target,
                     receptions: self.shared.receptions(),
                     emissions: self.shared.emissions(),
+                    pictures: MediaKind::ALL.map(|kind| self.shared.picture_counts(kind)),
+                    repairs: live.session.meters.repairs.streams(),
                     round_trip: self.shared.round_trip(),
                     flow: self.flow,
                     silent: self.silent,

@@ -7,10 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use twocan_control::friend::LinkPath;
-use twocan_control::{Made, MediaControl, MediaKind, Quality, Shown};
+use twocan_control::{Made, MediaControl, MediaKind, Quality, RepairCounts, Shown};
 
 use super::super::inbound::Reception;
 use super::super::outbound::ntp_us;
+use super::super::picture::PictureCounts;
 use super::super::tap::{Counts, Report};
 use super::super::{AUDIO_STREAM, place_of};
 use super::{Emission, Flow};
@@ -24,7 +25,7 @@ const SMOOTH: f64 = 3.0;
 const MAX_STREAMS: usize = 8;
 
 /// A reading of everything that is counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reading {
     /// The friend's number in the call.
     pub(super) participant: u16,
@@ -34,6 +35,10 @@ pub(super) struct Reading {
     /// By [`place_of`], as all arrays here.
     pub(super) receptions: [Reception; 4],
     pub(super) emissions: [Emission; 4],
+    /// What became of the friend's pictures.
+    pub(super) pictures: [PictureCounts; 4],
+    /// Repairs that we sent, with the SSRC of each stream.
+    pub(super) repairs: Vec<(u32, RepairCounts)>,
     pub(super) round_trip: Option<Duration>,
     pub(super) flow: Flow,
     /// Nothing has come for a while.
@@ -48,6 +53,8 @@ struct There {
     lost: f64,
     /// Ticks of the stream's clock.
     jitter: u32,
+    /// What the friend asked for again.
+    repairs: RepairCounts,
 }
 
 /// The numbers so far.
@@ -111,7 +118,7 @@ impl Measure {
         match report {
             Report::Receiver { ssrc, lost, jitter } => {
                 if self.there.len() < MAX_STREAMS || self.there.contains_key(&ssrc) {
-                    let there = self.there.entry(ssrc).or_insert(There { lost, jitter });
+                    let there = self.there.entry(ssrc).or_insert(There { lost, jitter, ..There::default() });
                     there.lost += (lost - there.lost) / SMOOTH;
                     there.jitter = jitter;
                 }
@@ -136,8 +143,8 @@ impl Measure {
     }
 
     /// The client plays the voice.
-    pub(super) fn playout(&mut self, now: Instant, concealed: f64, delay_ms: f64) {
-        self.people.playout(now, concealed, delay_ms);
+    pub(super) fn playout(&mut self, now: Instant, concealed: f64, delay_ms: f64, late: u64) {
+        self.people.playout(now, concealed, delay_ms, late);
     }
 
     /// The client shows a stream of the friend.
@@ -194,7 +201,11 @@ impl Measure {
             packets_out: counts.packets_out,
             ..Quality::default()
         };
-        let there = self.own.map(|ssrc| ssrc.and_then(|ssrc| self.there.get(&ssrc).copied()));
+        let there = self.own.map(|ssrc| {
+            let repairs = reading.repairs.iter().find(|(of, _)| Some(*of) == ssrc).map(|(_, counts)| *counts);
+            let reported = ssrc.and_then(|ssrc| self.there.get(&ssrc)).copied().unwrap_or_default();
+            There { repairs: repairs.unwrap_or_default(), ..reported }
+        });
         self.people.rate(now, seconds, reading, &there, &mut quality);
         (self.at, self.counts, self.receptions) = (now, counts, receptions);
         quality
@@ -226,6 +237,8 @@ mod tests {
                 target: 5,
                 receptions: [audio, rest[0], rest[1], rest[2]],
                 emissions: Default::default(),
+                pictures: Default::default(),
+                repairs: Vec::new(),
                 round_trip: None,
                 flow: Flow::default(),
                 silent: false,

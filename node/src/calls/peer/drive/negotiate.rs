@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use twocan_control::MediaKind;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
-use super::{AHEAD, Driver, Live, MAX_TRACKS};
+use super::{AHEAD, Accepted, Driver, Live, MAX_TRACKS, PICTURES};
 use crate::calls::candidate::{Candidate, Kind};
 use crate::calls::inbound::AudioTypes;
 use crate::calls::outbound::Input;
@@ -159,11 +159,18 @@ impl Driver {
     async fn complete(&mut self) {
         let Some(live) = &mut self.live else { return };
         (live.since, live.announced, live.lost) = (Some(Instant::now()), false, false);
+        self.wire().await;
+    }
+
+    /// Joins the client's streams to what the friend takes, and tells the client what changed.
+    pub(super) async fn wire(&mut self) {
+        let Some(live) = &self.live else { return };
         let mut tracks: [_; 4] = Default::default();
         for kind in MediaKind::ALL {
-            tracks[place_of(kind)] = live.session.out(kind).await;
+            tracks[place_of(kind)] = live.session.out(kind, &self.ability).await;
         }
-        let accepted = std::array::from_fn(|at| tracks[at].is_some());
+        let common = PICTURES.map(|kind| live.session.common(kind));
+        let takes = std::array::from_fn(|at| tracks[at].is_some());
         self.measure.sends(std::array::from_fn(|at| tracks[at].as_ref().map(|track| track.ssrc)));
         let audio = tracks[place_of(MediaKind::Audio)].as_ref();
         let red = audio.is_some_and(|audio| audio.red_type.is_some());
@@ -171,8 +178,9 @@ impl Driver {
             self.shared.set_audio_types(AudioTypes { opus: audio.payload_type, red: audio.red_type });
         }
         let _ = self.inputs.send(Input::Wire(tracks)).await;
-        if (accepted, red) != (self.accepted, self.red_accepted) {
-            (self.accepted, self.red_accepted) = (accepted, red);
+        let accepted = Accepted { takes, red, common: Some(common) };
+        if accepted != self.accepted {
+            self.accepted = accepted;
             self.describe_streams();
         }
     }

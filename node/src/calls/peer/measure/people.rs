@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use twocan_control::quality::model::{self, BPL_CONCEALED, BPL_REPAIRED};
-use twocan_control::{FlowQuality, Made, MediaKind, ParticipantQuality, PictureQuality, Quality, Shown, SoundQuality};
+use twocan_control::{
+    FlowQuality, Made, MediaKind, ParticipantQuality, PictureQuality, Quality, RepairCounts, Shown, SoundQuality,
+};
 
-use super::super::super::inbound::Reception;
+use super::super::super::picture::PictureCounts;
 use super::super::super::{place_of, stream_of};
 use super::super::Emission;
 use super::{Reading, SMOOTH, There};
@@ -67,13 +69,23 @@ struct Seen {
     frozen: f64,
 }
 
+/// How the client plays the voice.
+#[derive(Clone, Copy, Debug)]
+struct Playout {
+    /// Share that was concealed.
+    concealed: f64,
+    /// In the jitter buffer, milliseconds.
+    delay_ms: f64,
+    /// Packets so far.
+    late: u64,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct People {
     received: [Stream; 4],
     sent: [Stream; 4],
-    /// Concealed share and delay in the jitter buffer.
-    playout: Option<(Instant, f64, f64)>,
+    playout: Option<(Instant, Playout)>,
     seen: [Option<Seen>; 4],
     made: [Option<(Instant, Made)>; 4],
     /// Key frames that we asked for, and that we were asked for.
@@ -82,9 +94,10 @@ pub(super) struct People {
 }
 
 impl People {
-    pub(super) fn playout(&mut self, now: Instant, concealed: f64, delay_ms: f64) {
+    pub(super) fn playout(&mut self, now: Instant, concealed: f64, delay_ms: f64, late: u64) {
         let sane = |value: f64, most: f64| if value.is_nan() { 0.0 } else { value.clamp(0.0, most) };
-        self.playout = Some((now, sane(concealed, 1.0), sane(delay_ms, 10_000.0)));
+        let (concealed, delay_ms) = (sane(concealed, 1.0), sane(delay_ms, 10_000.0));
+        self.playout = Some((now, Playout { concealed, delay_ms, late }));
     }
 
     pub(super) fn shown(&mut self, now: Instant, shown: Shown) {
@@ -111,7 +124,7 @@ impl People {
         now: Instant,
         seconds: f64,
         reading: &Reading,
-        there: &[Option<There>; 4],
+        there: &[There; 4],
         quality: &mut Quality,
     ) {
         let half_rtt = reading.round_trip.map(|rtt| rtt.as_secs_f64() * 5e2);
@@ -124,14 +137,13 @@ impl People {
         };
         for kind in MediaKind::ALL {
             let at = place_of(kind);
-            self.come(now, seconds, kind, &reading.receptions[at], half_rtt, &mut received);
+            self.come(now, seconds, kind, reading, half_rtt, &mut received);
             let open = match kind {
                 MediaKind::Audio => reading.flow.audio,
                 MediaKind::Video => reading.flow.video,
                 MediaKind::Screen | MediaKind::Sound => reading.flow.screen,
             };
-            let there = there[at].unwrap_or_default();
-            self.go(now, seconds, kind, open, &reading.emissions[at], there, half_rtt, &mut sent);
+            self.go(now, seconds, kind, open, &reading.emissions[at], there[at], half_rtt, &mut sent);
         }
         for flow in [&mut received, &mut sent] {
             conclude(flow, reading.silent);
@@ -155,11 +167,12 @@ impl People {
         now: Instant,
         seconds: f64,
         kind: MediaKind,
-        reception: &Reception,
+        reading: &Reading,
         half_rtt: Option<f64>,
         flow: &mut FlowQuality,
     ) {
         let at = place_of(kind);
+        let reception = &reading.receptions[at];
         let stream = &mut self.received[at];
         let (bitrate, rate) = stream.step(now, seconds, reception.bytes, reception.frames);
         let expected = reception.expected.saturating_sub(stream.expected);
@@ -192,17 +205,29 @@ impl People {
                 frozen,
                 av_offset_ms: shown.and_then(|shown| shown.av_offset_ms).filter(|offset| offset.is_finite()),
                 key_requests: self.asked[at],
+                keys: reading.pictures[at].keys,
+                repairs: repairs(&reading.pictures[at]),
                 ..PictureQuality::default()
             };
             put_picture(flow, kind, picture);
         } else {
             let playout = self.playout.filter(|(told, ..)| now.saturating_duration_since(*told) < TOLD);
-            let concealed = playout.map(|(_, concealed, _)| concealed);
-            let buffer_ms = playout.map(|(.., delay)| delay);
+            let concealed = playout.map(|(_, playout)| playout.concealed);
+            let buffer_ms = playout.map(|(_, playout)| playout.delay_ms);
+            // The client counts all voices together; sound beside a screen is none.
+            let late = playout.filter(|_| kind == MediaKind::Audio).map(|(_, playout)| playout.late);
             let (lost, bpl) = concealed.map_or((loss, BPL_REPAIRED), |concealed| (concealed, BPL_CONCEALED));
             let delay_ms = half_rtt.map(|half| half + CAPTURE_MS + buffer_ms.unwrap_or(BUFFER_THERE_MS));
-            let sound =
-                SoundQuality { bitrate, loss, jitter_ms, concealed, buffer_ms, delay_ms, ..SoundQuality::default() };
+            let sound = SoundQuality {
+                bitrate,
+                loss,
+                jitter_ms,
+                concealed,
+                late,
+                buffer_ms,
+                delay_ms,
+                ..SoundQuality::default()
+            };
             put_sound(flow, kind, sound, stream.speech, lost, bpl);
         }
     }
@@ -239,6 +264,8 @@ impl People {
                 height,
                 frame_rate,
                 key_requests,
+                keys: emission.keys,
+                repairs: there.repairs,
                 ..PictureQuality::default()
             };
             put_picture(flow, kind, picture);
@@ -248,6 +275,11 @@ impl People {
             put_sound(flow, kind, sound, stream.speech, loss, BPL_REPAIRED);
         }
     }
+}
+
+/// What was asked for of the friend's pictures.
+fn repairs(counts: &PictureCounts) -> RepairCounts {
+    RepairCounts { asked: counts.asked, repaired: counts.repaired, given_up: counts.given_up }
 }
 
 fn put_picture(flow: &mut FlowQuality, kind: MediaKind, mut picture: PictureQuality) {
@@ -321,6 +353,8 @@ mod tests {
                     target: 1_000_000,
                     receptions: Default::default(),
                     emissions: Default::default(),
+                    pictures: Default::default(),
+                    repairs: Vec::new(),
                     round_trip: Some(Duration::from_millis(40)),
                     flow: Flow { audio: true, video: true, screen: true, receive: true },
                     silent: false,
@@ -342,7 +376,7 @@ mod tests {
             self.reading.emissions[0].frames += 50;
             self.reading.emissions[0].bytes += 4000;
             let mut quality = Quality::default();
-            self.people.rate(self.now, 1.0, &self.reading, &[None; 4], &mut quality);
+            self.people.rate(self.now, 1.0, &self.reading, &[There::default(); 4], &mut quality);
             quality
         }
     }
@@ -363,16 +397,16 @@ mod tests {
     fn what_was_concealed_counts_and_not_what_was_repaired() {
         let mut talk = Talk::new();
         for _ in 0..20 {
-            talk.people.playout(talk.now, 0.0, 60.0);
+            talk.people.playout(talk.now, 0.0, 60.0, 7);
             talk.pass(10, 0);
         }
-        talk.people.playout(talk.now, 0.0, 60.0);
+        talk.people.playout(talk.now, 0.0, 60.0, 7);
         let voice = talk.pass(10, 0).participants[0].received.voice.clone().unwrap();
         assert!((voice.loss - 0.2).abs() < 0.01 && voice.level == 5, "{voice:?}");
         assert_eq!((voice.buffer_ms, voice.concealed), (Some(60.0), Some(0.0)));
-        talk.people.playout(talk.now, 0.15, f64::NAN);
+        talk.people.playout(talk.now, 0.15, f64::NAN, 8);
         let voice = talk.pass(10, 0).participants[0].received.voice.clone().unwrap();
-        assert_eq!((voice.level, voice.concealed), (1, Some(0.15)));
+        assert_eq!((voice.level, voice.concealed, voice.late), (1, Some(0.15), Some(8)));
         talk.now += TOLD;
         let voice = talk.pass(10, 0).participants[0].received.voice.clone().unwrap();
         assert_eq!(voice.concealed, None, "what a client said long ago does not hold");
@@ -405,6 +439,27 @@ mod tests {
             talk.pass(0, 0);
         }
         assert!(talk.pass(0, 0).participants[0].received.screen.is_none(), "nothing has come for a long time");
+    }
+
+    #[test]
+    fn repairs_and_key_frames_are_counted_in_both_directions() {
+        let mut talk = Talk::new();
+        talk.pass(0, 5);
+        talk.reading.pictures[2] =
+            PictureCounts { asked: 9, repaired: 7, given_up: 2, keys: 3, ..PictureCounts::default() };
+        (talk.people.asked[2], talk.people.was_asked[2]) = (4, 5);
+        talk.reading.emissions[2] = Emission { frames: 5, bytes: 100, keys: 6 };
+        talk.now += SECOND;
+        let repairs = RepairCounts { asked: 20, repaired: 18, given_up: 2 };
+        let there = [There { repairs, ..There::default() }; 4];
+        talk.reading.receptions[2].frames += 5;
+        let mut quality = Quality::default();
+        talk.people.rate(talk.now, 1.0, &talk.reading, &there, &mut quality);
+        let [here, there] =
+            [&quality.participants[0].received, &quality.participants[0].sent].map(|flow| flow.screen.clone().unwrap());
+        assert_eq!((here.key_requests, here.keys), (4, 3));
+        assert_eq!(here.repairs, RepairCounts { asked: 9, repaired: 7, given_up: 2 });
+        assert_eq!((there.key_requests, there.keys, there.repairs), (5, 6, repairs));
     }
 
     #[test]
