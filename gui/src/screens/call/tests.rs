@@ -24,6 +24,8 @@ struct Stage {
     shell: Shell,
     live: Live,
     commands: Vec<Command>,
+    /// Plain writing of the latest pass.
+    labels: Vec<(String, Rect)>,
     size: Vec2,
 }
 
@@ -40,7 +42,7 @@ impl Stage {
             shell.model.apply(Update::Seat(Some(id)), NOW);
         }
         let size = Vec2::new(980.0, 660.0);
-        let mut stage = Self { context, shell, live: Live::default(), commands: Vec::new(), size };
+        let mut stage = Self { context, shell, live: Live::default(), commands: Vec::new(), labels: Vec::new(), size };
         // Fonts and sizes are known after a pass or two.
         stage.pass(vec![]);
         stage.pass(vec![]);
@@ -61,12 +63,15 @@ impl Stage {
         self.commands.extend(commands);
         assert!(!self.context.tessellate(output.shapes, 1.0).is_empty());
         let update = output.platform_output.accesskit_update.expect("a tree for screen readers");
+        self.labels.clear();
         let named = |node: &egui::accesskit::Node| {
             let text = [node.label(), node.value()].into_iter().flatten().collect::<Vec<_>>().join(" ");
             let place = node.bounds()?;
             let corner = |x, y| Pos2::new(x as f32, y as f32);
             Some((text, Rect::from_min_max(corner(place.x0, place.y0), corner(place.x1, place.y1))))
         };
+        let is_label = |node: &egui::accesskit::Node| node.role() == egui::accesskit::Role::Label;
+        self.labels.extend(update.nodes.iter().filter(|(_, node)| is_label(node)).filter_map(|(_, node)| named(node)));
         update.nodes.iter().filter_map(|(_, node)| named(node)).filter(|(text, _)| !text.is_empty()).collect()
     }
 
@@ -76,7 +81,10 @@ impl Stage {
 
     fn click(&mut self, label: &str) {
         let found = self.pass(vec![]);
-        let at = found.iter().rfind(|(text, _)| text.starts_with(label));
+        // Nobody clicks on plain writing, which may say the same as the button above it.
+        let on = |thing: &&(String, Rect)| !self.labels.contains(thing);
+        let exact = found.iter().filter(on).find(|(text, _)| text == label);
+        let at = exact.or_else(|| found.iter().filter(on).find(|(text, _)| text.starts_with(label)));
         let at = at.unwrap_or_else(|| panic!("no \"{label}\" in {found:?}")).1.center();
         let button = |pressed| Input::PointerButton {
             pos: at,

@@ -51,10 +51,11 @@ pub(super) fn show(ui: &Ui, rect: Rect, tile: &Tile) {
     if tile.speaking {
         around(ui, rect);
     }
-    tag(ui, rect, tile.party);
     let response = ui.interact(rect, ui.id().with(("tile", tile.party.participant)), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(WidgetType::Image, true, stage::said(tile.party)));
-    if let Some(mark) = &tile.party.mark {
+    // Words come where the mark is pointed at, not wherever the pointer rests on a picture.
+    if let (Some(tag), Some(mark)) = (tag(ui, rect, tile.party), &tile.party.mark) {
+        let response = ui.interact(tag, ui.id().with(("tag", tile.party.participant)), Sense::hover());
         response.on_hover_text(&mark.why);
     }
 }
@@ -97,8 +98,8 @@ fn picture(ui: &Ui, rect: Rect, texture: &TextureHandle, cut: f32, mirrored: boo
     ui.painter().add(shape.with_texture(texture.id(), part));
 }
 
-/// Name, microphone and quality in the corner.
-fn tag(ui: &Ui, rect: Rect, party: &Party) {
+/// Name, microphone and quality in the corner; where, if there is room.
+fn tag(ui: &Ui, rect: Rect, party: &Party) -> Option<Rect> {
     let painter = ui.painter();
     let font = FontId::new(letters::SMALL, letters::medium());
     let room = rect.width() - 24.0 - if party.muted { 20.0 } else { 0.0 } - 26.0;
@@ -108,7 +109,7 @@ fn tag(ui: &Ui, rect: Rect, party: &Party) {
     let size = Vec2::new(width + extra + 20.0, 26.0);
     let tag = Rect::from_min_size(Pos2::new(rect.min.x + 8.0, rect.max.y - 8.0 - size.y), size);
     if !rect.contains_rect(tag) {
-        return;
+        return None;
     }
     painter.rect_filled(tag, CornerRadius::same(13), TAG);
     let mut x = tag.min.x + 10.0;
@@ -125,4 +126,5 @@ fn tag(ui: &Ui, rect: Rect, party: &Party) {
         let at = Rect::from_center_size(Pos2::new(tag.max.x - 17.0, tag.center().y), Vec2::new(15.0, 12.0));
         bars::paint(painter, at, mark.level, Color32::from_white_alpha(70));
     }
+    Some(tag)
 }
