@@ -221,6 +221,32 @@ pub enum Command {
     },
     /// Screens and windows that can be shared in a call
     Screens,
+    /// Send a message; it is kept until your friend's node has it
+    Message {
+        /// Who: name, beginning of the id, or address
+        who: String,
+        /// What to say (at most 16384 bytes); `-` or nothing: what stands on standard input
+        text: Option<String>,
+    },
+    /// Conversations; or one of them, which is then marked as read
+    Messages(Messages),
+    /// Offer files to a friend, and wait until they are through
+    Send {
+        /// Who: name, beginning of the id, or address
+        who: String,
+        /// The files; they must stay where they are until they are through
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Do not wait
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Files on their way, and those that were; or take, hold or give up one
+    Files {
+        /// What to do with one
+        #[command(subcommand)]
+        action: Option<FilesAction>,
+    },
     /// Everything that happens, as JSON lines
     Events,
     /// Open a node that is under a passphrase
@@ -284,6 +310,63 @@ pub enum Command {
         /// The command
         topic: Option<String>,
     },
+}
+
+/// What to do with a file. Each is named by its id, or the beginning of it.
+#[derive(Clone, Debug, Subcommand)]
+pub enum FilesAction {
+    /// Take what a friend offers
+    Accept {
+        /// Which
+        file: String,
+        /// Folder to put it into, instead of the download folder
+        #[arg(long, value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+    /// Do not take it
+    Decline {
+        /// Which
+        file: String,
+    },
+    /// Hold it
+    Pause {
+        /// Which
+        file: String,
+    },
+    /// Go on with it
+    Resume {
+        /// Which
+        file: String,
+    },
+    /// Give it up, from either side
+    Cancel {
+        /// Which
+        file: String,
+    },
+    /// Take one that is over off the list
+    Forget {
+        /// Which
+        file: String,
+    },
+}
+
+/// Conversations.
+#[derive(Debug, ClapArgs)]
+pub struct Messages {
+    /// Only with this friend
+    pub who: Option<String>,
+    /// How many lines (1 to 100)
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: u32,
+    /// Only lines before this place of the conversation (`place` in the JSON)
+    #[arg(long, value_name = "PLACE", requires = "who")]
+    pub before: Option<u64>,
+    /// Go on with what comes, until interrupted
+    #[arg(long)]
+    pub follow: bool,
+    /// Do not mark what is shown as read
+    #[arg(long)]
+    pub keep_unread: bool,
 }
 
 /// Own availability.

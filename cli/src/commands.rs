@@ -5,11 +5,13 @@ pub mod audio;
 pub mod backup;
 pub mod calls;
 pub mod events;
+pub mod files;
 pub mod friends;
 pub mod help;
 pub mod identity;
 pub mod kept;
 pub mod listen;
+pub mod messages;
 pub mod node;
 pub mod record;
 pub mod relay;
@@ -96,6 +98,10 @@ pub async fn on<H: Handle>(node: &H, command: Command, kept: &Store, out: &mut O
         Command::Stats { who, watch } => stats::stats(node, who.as_deref(), watch, out).await,
         Command::Screen { switch, whose } => calls::screen(node, switch, whose.who.as_deref(), out).await,
         Command::Record { what } => record::record(node, what, out).await,
+        Command::Message { who, text } => messages::message(node, &who, text, out).await,
+        Command::Messages(args) => messages::messages(node, &args, out).await,
+        Command::Send { who, files, detach } => files::send(node, &who, &files, detach, out).await,
+        Command::Files { action } => files::files(node, action, out).await,
         Command::Events => events::events(node, out).await,
         Command::Call { who, media } => talk::call(node, who, &media, kept, out).await,
         Command::Answer { who, take, media } => talk::answer(node, who.as_deref(), take, &media, kept, out).await,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod dht;
 pub mod emitter;
+mod files;
 mod footprint;
 pub mod home;
 pub mod keyfile;

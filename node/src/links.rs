@@ -55,6 +55,14 @@ impl Deadlines {
         message: Duration::from_secs(15),
         linger: Duration::from_secs(2),
     };
+
+    /// Those of a stream with this purpose: the bytes of a file may have to wait for those of a call.
+    fn of(self, purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::File => Self { write: self.write * 12, message: self.message * 8, ..self },
+            Purpose::Link | Purpose::Contact => self,
+        }
+    }
 }
 
 /// What this node says about itself in handshakes.

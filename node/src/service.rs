@@ -171,6 +171,7 @@ pub struct Service {
     history_seen_ms: u64,
     settings: settings::SettingsRecord,
     chats: Chats,
+    files: files::Files,
     pictures: pictures::Pictures,
 
     notes: mpsc::Sender<Note>,
@@ -212,6 +213,7 @@ pub(crate) fn start(parts: Parts) -> (mpsc::Sender<Request>, tokio::task::JoinHa
         history: kept.history,
         history_seen_ms: kept.history_seen_ms,
         chats: Chats::new(kept.settings.read_marks, kept.chats, kept.lines),
+        files: files::Files::new(kept.files),
         pictures: kept.pictures,
         settings: kept.settings,
         whereabouts: kept.whereabouts.into_iter().collect(),
@@ -274,6 +276,7 @@ impl Service {
         self.watch_reachability();
         self.watch_stun_servers();
         self.publish();
+        self.begin_files();
         let recent: Vec<HistoryRecord> = self.history.iter().rev().take(RECENT).cloned().collect();
         // The latest word about each friend is the one that stays.
         for record in recent.into_iter().rev() {
@@ -328,7 +331,7 @@ impl Service {
     fn next_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.values().filter_map(|linked| linked.session.poll_timeout());
         let sessions = sessions.chain(self.relays.poll_timeout()).chain(self.next_renewal());
-        let sessions = sessions.chain(self.chats.poll_timeout());
+        let sessions = sessions.chain(self.chats.poll_timeout()).chain(self.files.transfers.poll_timeout());
         sessions.chain(self.book.poll_timeout()).chain(self.calls.poll_timeout()).min()
     }
 
@@ -346,6 +349,7 @@ impl Service {
         self.session_timeouts(now);
         self.relay_timeouts(now);
         self.chat_timeout(now);
+        self.files_timeout(now);
         self.renew_circuits(now);
     }
 

@@ -18,6 +18,7 @@ pub(crate) const STORE: &str = "twocan/1 store";
 pub(crate) const STORE_INDEX_KEY: &str = "twocan/1 store index key";
 pub(crate) const STORE_INDEX: &str = "twocan/1 store index";
 pub(crate) const GATE_LINK_KEY: &str = "twocan/1 gate link key";
+pub(crate) const GATE_FILE_KEY: &str = "twocan/1 gate file key";
 pub(crate) const GATE_CONTACT_KEY: &str = "twocan/1 gate contact key";
 pub(crate) const GATE_RELAY_KEY: &str = "twocan/1 gate relay key";
 pub(crate) const GATE_TAG: &str = "twocan/1 gate tag";

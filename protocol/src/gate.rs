@@ -26,6 +26,11 @@ impl Key {
         Self(domain::kdf(domain::GATE_LINK_KEY, friendship.as_bytes(), &[]))
     }
 
+    /// For the bytes of files between two friends.
+    pub fn file(friendship: &FriendshipKey) -> Self {
+        Self(domain::kdf(domain::GATE_FILE_KEY, friendship.as_bytes(), &[]))
+    }
+
     /// For contact streams to the owner of an address.
     pub fn contact(root: &RootPublic, token: &ContactToken) -> Self {
         Self(domain::kdf(domain::GATE_CONTACT_KEY, token.as_bytes(), &[root.as_bytes()]))

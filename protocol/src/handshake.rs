@@ -28,6 +28,8 @@ pub enum Purpose {
     Link,
     /// A contact request.
     Contact,
+    /// The bytes of a file between friends.
+    File,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
         match self {
             Self::Link => "link",
             Self::Contact => "contact",
+            Self::File => "file",
         }
     }
 }

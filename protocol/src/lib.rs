@@ -10,6 +10,7 @@
 //! - [`sealed`]: bytes at rest under a key or a passphrase (`specs/01-identity.md`)
 //! - [`call`]: ringing, answering and keeping calls alive (`specs/05-call.md`)
 //! - [`chat`]: messages between friends (`specs/04-link.md`)
+//! - [`files`]: files between friends (`specs/04-link.md`)
 //! - [`friend`]: the book of friends, requests and blocks (`specs/03-contact.md`)
 //! - [`gate`]: the tag that opens a stream between two nodes (`specs/03-contact.md`)
 //! - [`rendezvous`]: slots and records in the DHT (`specs/02-rendezvous.md`)
@@ -23,6 +24,7 @@ pub mod address;
 pub mod call;
 pub mod chat;
 mod domain;
+pub mod files;
 pub mod friend;
 pub mod gate;
 pub mod handshake;

@@ -13,6 +13,8 @@ use twocan_protocol::{
 pub enum Admission {
     /// A friend opens a link.
     Friend(RootPublic),
+    /// A friend fetches a file.
+    File(RootPublic),
     /// Somebody with the address opens a contact stream.
     Contact,
     /// Somebody asks for a relay, where this node relays for anyone.
@@ -35,7 +37,7 @@ impl std::fmt::Debug for RelayDesk {
 /// The tags that open something here at present. Replaced as a whole when friends or the token change.
 #[derive(Clone, Debug, Default)]
 pub struct GateTable {
-    friends: Vec<(RootPublic, Key)>,
+    friends: Vec<(RootPublic, Key, Key)>,
     contact: Option<Key>,
     relay: Option<(Key, RelayDesk)>,
 }
@@ -47,7 +49,7 @@ impl GateTable {
         contact: Option<(&RootPublic, &ContactToken)>,
     ) -> Self {
         Self {
-            friends: friends.into_iter().map(|(root, key)| (root, Key::link(key))).collect(),
+            friends: friends.into_iter().map(|(root, key)| (root, Key::link(key), Key::file(key))).collect(),
             contact: contact.map(|(root, token)| Key::contact(root, token)),
             relay: None,
         }
@@ -68,9 +70,12 @@ impl GateTable {
     /// time taken does not tell which one fits.
     pub fn admit(&self, tag: &Tag, initiator: &PeerId, responder: &PeerId) -> Option<Admission> {
         let mut found = None;
-        for (root, key) in &self.friends {
-            if same(&key.tag(initiator, responder), tag) {
+        for (root, link, file) in &self.friends {
+            if same(&link.tag(initiator, responder), tag) {
                 found = Some(Admission::Friend(*root));
+            }
+            if same(&file.tag(initiator, responder), tag) {
+                found = Some(Admission::File(*root));
             }
         }
         if self.contact.as_ref().is_some_and(|key| same(&key.tag(initiator, responder), tag)) {
@@ -101,6 +106,8 @@ mod tests {
         assert_eq!(admit(gate::link_tag(&with_alice, &a, &b)), Some(Admission::Friend(alice.public())));
         assert_eq!(admit(gate::contact_tag(&bob.public(), &token, &a, &b)), Some(Admission::Contact));
         assert_eq!(admit(gate::link_tag(&with_eve, &a, &b)), None);
+        assert_eq!(admit(Key::file(&with_alice).tag(&a, &b)), Some(Admission::File(alice.public())));
+        assert_eq!(admit(Key::file(&with_eve).tag(&a, &b)), None);
         assert_eq!(admit(gate::link_tag(&with_alice, &b, &a)), None);
         assert_eq!(admit(gate::contact_tag(&bob.public(), &old, &a, &b)), None);
         assert_eq!(admit([0; 32]), None);

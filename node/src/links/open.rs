@@ -101,6 +101,7 @@ impl Acceptor {
         };
         let (purpose, expected) = match admission {
             Admission::Friend(root) => (Purpose::Link, Some(root)),
+            Admission::File(root) => (Purpose::File, Some(root)),
             Admission::Contact => (Purpose::Contact, None),
             Admission::Relay => {
                 let answer = table.relay_desk().and_then(|desk| desk.0(&source_of(&ends.address)));
@@ -117,10 +118,10 @@ impl Acceptor {
         };
         let handshake = self.respond(&mut stream, ends, purpose, expected);
         let established = timeout(self.deadlines.handshake, handshake).await.map_err(|_| LinkError::Timeout)??;
-        if purpose == Purpose::Link {
+        if purpose != Purpose::Contact {
             self.give_back(ends);
         }
-        Ok(Some(pump::start(stream, established, purpose, false, self.deadlines)))
+        Ok(Some(pump::start(stream, established, purpose, false, self.deadlines.of(purpose))))
     }
 
     async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
@@ -183,7 +184,7 @@ where
 {
     let handshake = initiate(&mut stream, ends, target, identity);
     let established = timeout(Deadlines::NORMAL.handshake, handshake).await.map_err(|_| LinkError::Timeout)??;
-    Ok(pump::start(stream, established, target.purpose, true, Deadlines::NORMAL))
+    Ok(pump::start(stream, established, target.purpose, true, Deadlines::NORMAL.of(target.purpose)))
 }
 
 async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(

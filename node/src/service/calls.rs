@@ -105,6 +105,7 @@ impl Service {
                 Output::Refused(call, refusal) => tracing::debug!("call {}: {refusal}", short(&call)),
             }
         }
+        self.files.set_calling(self.calls.iter().next().is_some());
     }
 
     /// Sends a call message, and the relays that the friend may use where candidates are about to be gathered for it:

@@ -116,6 +116,7 @@ impl Service {
             friend::Event::FriendRemoved(root) => {
                 self.chat_input(twocan_protocol::chat::Input::FriendGone(root));
                 self.forget_portrait(&root);
+                self.files_happen(twocan_protocol::files::Input::FriendGone(root));
                 Event::FriendRemoved { id: root.to_string() }
             }
             friend::Event::Request(record) => Event::Request { request: view::request(&record) },

@@ -376,7 +376,7 @@ impl twocan_control::Handle for Handle {
     }
 
     async fn files(&self) -> Result<Vec<FileTransfer>> {
-        self.run(|service| Ok(service.files())).await
+        self.run(|service| Ok(service.file_views())).await
     }
 
     async fn file(&self, id: &str) -> Result<FileTransfer> {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{CallRecord, HistoryRecord};
 use twocan_protocol::chat::{ChatRecord, LineRecord};
+use twocan_protocol::files::TransferRecord;
 use twocan_protocol::friend::{BookRecord, FriendRecord, RequestRecord};
 use twocan_protocol::identity::{Certificate, DevicePublic, PeerId, RootPublic};
 use twocan_protocol::rendezvous::PresenceKey;
-use twocan_protocol::wire::{CallId, MAX_HOSTS, few_hosts};
+use twocan_protocol::wire::{CallId, Id, MAX_HOSTS, few_hosts};
 
 use super::pictures::{PictureRecord, Pictures};
 use super::relay::RelayRecord;
@@ -95,6 +96,7 @@ pub(super) struct Kept {
     pub(super) settings: SettingsRecord,
     pub(super) chats: Vec<ChatRecord>,
     pub(super) lines: Vec<LineRecord>,
+    pub(super) files: Vec<TransferRecord>,
     pub(super) pictures: Pictures,
     pub(super) whereabouts: Vec<(RootPublic, Whereabouts)>,
     pub(super) presence: Option<PresenceKey>,
@@ -120,6 +122,7 @@ pub struct Records {
     lines: Collection<LineRecord>,
     picture: Collection<PictureRecord>,
     pictures: Collection<PictureRecord>,
+    files: Collection<TransferRecord>,
     vault: Arc<Vault>,
     keeper: Keeper,
 }
@@ -153,6 +156,7 @@ impl Records {
             lines: of(&store, Tree::Lines),
             picture: of(&store, Tree::Settings),
             pictures: of(&store, Tree::Pictures),
+            files: of(&store, Tree::Files),
             keeper: Keeper::start(store)?,
             vault,
         })
@@ -216,6 +220,7 @@ impl Records {
             settings: self.settings.get(b"settings").ok().flatten().unwrap_or_default(),
             chats: self.chats.all().records.into_iter().map(|(_, record)| record).collect(),
             lines: self.lines.all().records.into_iter().map(|(_, record)| record).collect(),
+            files: self.files.all().records.into_iter().map(|(_, record)| record).collect(),
             pictures: Pictures::new(
                 self.picture.get(b"picture").ok().flatten().unwrap_or_default(),
                 self.pictures.all().records,
@@ -327,6 +332,14 @@ impl Records {
             Some(record) => self.pictures.change(friend.as_bytes(), record),
             None => Ok(self.pictures.removal(friend.as_bytes())),
         });
+    }
+
+    pub(super) fn file(&self, record: &TransferRecord) {
+        self.later(self.files.change(&record.id.0, record));
+    }
+
+    pub(super) fn forget_file(&self, id: &Id) {
+        self.later(Ok(self.files.removal(&id.0)));
     }
 
     pub(super) fn forget_history(&self, entries: &[HistoryRecord]) {

@@ -9,10 +9,11 @@ use twocan_protocol::handshake::Purpose;
 use twocan_protocol::identity::{PeerId, RootPublic};
 use twocan_protocol::link::{self, CloseReason, ConnectionId, Session};
 use twocan_protocol::wire::{
-    ByeReason, CallId, ChatMessage, ContactMessage, Message, PreflightMessage, RecordWord, Reply,
+    ByeReason, CallId, ChatMessage, ContactMessage, FilesMessage, Message, PreflightMessage, RecordWord, Reply,
 };
-use twocan_protocol::{call, chat, friend};
+use twocan_protocol::{call, chat, files, friend};
 
+use super::files::FileWord;
 use super::view::{LinkView, path, transport};
 use super::{Service, unix_ms};
 use crate::links::{self as streams, GateTable, Opened};
@@ -62,6 +63,8 @@ pub(super) enum Note {
     PreflightSays(RootPublic, PreflightMessage),
     /// A preflight's task has ended.
     PreflightOver(CallId),
+    /// Something about a file.
+    File(FileWord),
     /// A line of a conversation is on the disk, and all before it.
     LineKept(RootPublic, u64),
     /// DHT nodes to be remembered.
@@ -142,6 +145,7 @@ impl Service {
                 Ok(Some(opened)) => match opened.purpose {
                     Purpose::Link => drop(notes.send(Note::Opened { opened, info }).await),
                     Purpose::Contact => serve_contact(opened, &notes).await,
+                    Purpose::File => drop(notes.send(Note::File(FileWord::Stream(opened, info))).await),
                 },
                 Err(error) => tracing::info!("a stream was dropped: {error}"),
             }
@@ -202,6 +206,7 @@ impl Service {
             Note::HiddenNeedsRelays => self.offer_relays_to_hidden(),
             Note::PreflightSays(root, message) => self.preflight_says(root, message),
             Note::PreflightOver(id) => self.preflight_over(id),
+            Note::File(word) => self.file_word(word),
             Note::LineKept(root, place) => drop(self.chat_input(chat::Input::Kept(root, place))),
             Note::DhtPeers(peers) => self.records.set_dht_peers(&peers),
         }
@@ -326,6 +331,10 @@ impl Service {
                     self.chat_input(chat::Input::Received(root, message));
                 }
             }
+            Message::Unsupported(kind) if kind.as_str() == FilesMessage::KIND => {
+                self.files_happen(files::Input::Unsupported(root));
+            }
+            Message::Files(message) => self.files_received(root, message),
             Message::Portrait(message) => {
                 if self.book.is_friend(&root) {
                     self.portrait(root, message);
@@ -362,6 +371,7 @@ impl Service {
         self.ask_clock(root);
         self.chat_input(chat::Input::LinkUp(root));
         self.tell_portrait(root);
+        self.files_happen(files::Input::LinkUp(root));
     }
 
     /// A connection ended before the link was up.
@@ -422,6 +432,7 @@ impl Service {
         self.calls_input(call::Input::LinkDown(root));
         self.chat_input(chat::Input::LinkDown(root));
         self.pictures.link_down(&root);
+        self.files_happen(files::Input::LinkDown(root));
         self.book_input(friend::Input::LinkDown(root));
     }
 

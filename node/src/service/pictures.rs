@@ -149,10 +149,8 @@ impl Service {
 
     /// Tells a friend which picture is the own one at present.
     pub(super) fn tell_portrait(&mut self, root: RootPublic) {
-        if self.book.is_friend(&root) {
-            let hash = self.pictures.own.hash();
-            self.say_portrait(root, PortraitMessage::Tell(hash));
-        }
+        let hash = self.pictures.own.hash();
+        self.say_portrait(root, PortraitMessage::Tell(hash));
     }
 
     pub(super) fn portrait(&mut self, root: RootPublic, message: PortraitMessage) {

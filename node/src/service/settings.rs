@@ -56,6 +56,7 @@ impl Service {
             self.settings = new;
             let change = self.records.settings(&self.settings);
             self.records.now(change.into_iter().collect());
+            self.limit_files();
             self.chat_input(twocan_protocol::chat::Input::ReadMarks(self.settings.read_marks));
         }
         Ok(self.settings())
