@@ -118,6 +118,11 @@ impl Player {
 
     /// The rest of the next line that begins with this word.
     fn says(&self, word: &str) -> String {
+        self.hears(word).unwrap_or_else(|others| panic!("it did not say {word:?}, but {others:?}"))
+    }
+
+    /// The same, or all that it said instead.
+    fn hears(&self, word: &str) -> Result<String, Vec<String>> {
         let deadline = Instant::now() + PATIENCE;
         let mut others = Vec::new();
         loop {
@@ -125,10 +130,10 @@ impl Player {
             match self.1.recv_timeout(left) {
                 // The first word may follow what the test harness says.
                 Ok(line) => match line.find(&format!("{word} ")) {
-                    Some(at) => return line[at + word.len() + 1..].to_owned(),
+                    Some(at) => return Ok(line[at + word.len() + 1..].to_owned()),
                     None => others.push(line),
                 },
-                Err(_) => panic!("it did not say {word:?}, but {others:?}"),
+                Err(_) => return Err(others),
             }
         }
     }
@@ -150,26 +155,53 @@ fn lines(out: ChildStdout) -> mpsc::Receiver<String> {
 
 /// Sees the moving picture move on the shared screen.
 fn sees_it_move(player: &Player) {
+    seen_to_move(player).unwrap_or_else(|others| panic!("nothing moved, but it said {others:?}"));
+}
+
+/// The same, or all that was said instead.
+fn seen_to_move(player: &Player) -> Result<(), Vec<String>> {
     let mut numbers = Vec::new();
     while numbers.len() < 5 {
-        let said = player.says("seen");
+        let said = player.hears("seen")?;
         let said: Vec<u32> = said.split(' ').filter_map(|word| word.parse().ok()).collect();
         assert_eq!(said[..2], [SIZE.0, SIZE.1]);
         numbers.push(said[2]);
     }
     assert!(numbers.is_sorted(), "{numbers:?}");
+    Ok(())
+}
+
+/// A desktop whose portal shares screens and windows.
+fn sharing_desk() -> Option<Desk> {
+    let desk = Desk::start()?;
+    let offer = Player::start(&desk, "offer").says("offer");
+    if offer == format!("{:?}", Some(Kinds { screens: true, windows: false })) && !Path::new("/dev/dri").exists() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: xdg-desktop-portal-wlr before 0.8 needs a graphics card");
+        return None;
+    }
+    let kinds = Kinds { screens: true, windows: true };
+    assert_eq!(offer, format!("{:?}", Some(kinds)));
+    Some(desk)
+}
+
+#[test]
+fn a_screen_that_stands_on_its_side_or_its_head_is_seen_as_people_see_it() {
+    let Some(mut desk) = sharing_desk() else { return };
+    let _window = Player::start(&desk, "show");
+    for (turned, (width, height)) in [("180", SIZE), ("90", (SIZE.1, SIZE.0)), ("270", (SIZE.1, SIZE.0))] {
+        desk.sway(&format!("output {SCREEN} resolution {width}x{height} transform {turned}"));
+        if let Err(said) = seen_to_move(&Player::start(&desk, "share")) {
+            // Its version 0.8.4 does not always live through a screen that is turned while a share ends.
+            assert!(desk.lost("xdg-desktop-portal-wlr"), "turned by {turned}, it said {said:?}");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: xdg-desktop-portal-wlr crashed when the screen was turned");
+            return;
+        }
+    }
 }
 
 #[test]
 fn a_wayland_screen_is_shared_as_its_person_and_its_desktop_allow() {
-    let Some(mut desk) = Desk::start() else { return };
-    let offer = Player::start(&desk, "offer").says("offer");
-    if offer == format!("{:?}", Some(Kinds { screens: true, windows: false })) && !Path::new("/dev/dri").exists() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: xdg-desktop-portal-wlr before 0.8 needs a graphics card");
-        return;
-    }
-    let kinds = Kinds { screens: true, windows: true };
-    assert_eq!(offer, format!("{:?}", Some(kinds)));
+    let Some(mut desk) = sharing_desk() else { return };
     let _window = Player::start(&desk, "show");
 
     // The person is asked, and chooses the screen.
@@ -186,15 +218,6 @@ fn a_wayland_screen_is_shared_as_its_person_and_its_desktop_allow() {
     desk.choose("");
     let refused = Player::start(&desk, "share").says("over");
     assert_eq!(refused, "nothing was chosen in the desktop's dialog, so nothing is shared");
-    assert_eq!(desk.asked(), 2);
-
-    // Screens that stand on a side or on their head are seen as people see them.
-    desk.choose(SCREEN);
-    for (turned, (width, height)) in [("180", SIZE), ("90", (SIZE.1, SIZE.0)), ("270", (SIZE.1, SIZE.0))] {
-        desk.sway(&format!("output {SCREEN} resolution {width}x{height} transform {turned}"));
-        sees_it_move(&Player::start(&desk, "again"));
-    }
-    desk.sway(&format!("output {SCREEN} resolution {}x{} transform normal", SIZE.0, SIZE.1));
     assert_eq!(desk.asked(), 2);
 
     // A window alone.

@@ -119,7 +119,8 @@ impl Packer {
         let mut room = MAX_PAYLOAD_LEN.saturating_sub(packet.len() + 1);
         let mut copies = Vec::with_capacity(MAX_GENERATIONS);
         let spacing = spacing.max(1);
-        for (at, copy) in self.sent.iter().rev().skip(spacing - 1).step_by(spacing).take(generations.min(MAX_GENERATIONS))
+        for (at, copy) in
+            self.sent.iter().rev().skip(spacing - 1).step_by(spacing).take(generations.min(MAX_GENERATIONS))
         {
             let offset = timestamp.wrapping_sub(*at);
             let needed = copy.len() + HEADER_LEN;

@@ -198,6 +198,12 @@ impl Desk {
         }
     }
 
+    /// Whether one of the desktop's programs has ended by itself.
+    pub(crate) fn lost(&mut self, program: &str) -> bool {
+        let mut named = self.children.iter_mut().filter(|(name, _)| name == program);
+        named.any(|(_, child)| !matches!(child.try_wait(), Ok(None)))
+    }
+
     fn owned(&self, name: &str) -> bool {
         let ask = || -> zbus::Result<bool> {
             let bus: Connection = Builder::address(self.address().as_str())?.build()?;
