@@ -43,6 +43,10 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// In a crowd: the queue's least length is that of this time; without loss for this long it is no crowd.
 const CROWD_WINDOW: Duration = Duration::from_secs(5);
 const CROWD_ENDS: Duration = Duration::from_secs(12);
+/// A queue that others fill goes up and down. A delay that stays within this, seconds, for that long, whatever we send,
+/// is the path's own: it has become longer.
+const STEADY_S: f64 = 0.006;
+const STEADY: Duration = Duration::from_secs(4);
 /// Between two tries to send more than the voice, while nothing but it flows; doubles each time up to the second.
 const TRY: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(120));
 /// What is tried at least: the voice and a small picture.
@@ -65,11 +69,30 @@ pub(in crate::calls) struct Sample {
     pub(in crate::calls) bytes: usize,
 }
 
+/// The least and greatest queue since a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Steady {
+    since: Instant,
+    band: [f64; 2],
+}
+
+impl Steady {
+    fn new(since: Instant, queue: f64) -> Self {
+        Self { since, band: [queue; 2] }
+    }
+
+    /// The queue is so long now: is it the same still?
+    fn look(self, now: Instant, queue: f64, blur: f64) -> Self {
+        let band = [self.band[0].min(queue), self.band[1].max(queue)];
+        if band[1] - band[0] > STEADY_S + blur { Self::new(now, queue) } else { Self { band, ..self } }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Free,
     Drain { since: Instant, settle: Instant },
-    Crowded { since: Instant, lost: Instant, floor: [f64; 2], window: Instant },
+    Crowded { since: Instant, lost: Instant, floor: [f64; 2], window: Instant, steady: Steady },
 }
 
 /// See the module.
@@ -224,6 +247,7 @@ impl Rate {
         }
         if let Some(limit) = self.loss.limit()
             && limit < self.target
+            && !self.outlived(now, limit)
         {
             self.target = limit;
             self.known = Some(limit);
@@ -340,13 +364,21 @@ impl Rate {
         }
     }
 
+    /// A limit that comes from losses of before, while a voice alone loses nothing and trains say that there is more.
+    fn outlived(&self, now: Instant, limit: f64) -> bool {
+        let more = self.trains.latest(now).is_some_and(|hint| hint > limit * 1.2);
+        self.voice_only.is_some() && self.loss.share() < 0.03 && more
+    }
+
     /// The path is full: what arrives is what it carries.
     fn full(&mut self) {
         let carried = self.carried(SHORT_S).or_else(|| self.carried(WINDOW_S)).unwrap_or(self.target * 0.9);
         // A voice that does not use its room: something else stood in the queue for a moment, one large packet even. What
         // arrives is what was sent, and tells nothing of the path.
         if self.voice_only.is_some() && self.carried(WINDOW_S).unwrap_or(carried) > 0.9 * self.sent() {
-            self.target = self.target.min((carried * BELOW).max(self.target * BELOW));
+            let over = self.delay.queue() - self.delay.full(self.target);
+            let share = (1.0 - 1.5 * over).clamp(0.7, BELOW);
+            self.target = self.target.min((carried * BELOW).max(self.target * share));
             self.pace = self.target;
             return;
         }
@@ -378,14 +410,16 @@ impl Rate {
         }
         if now.saturating_duration_since(since) > PATIENCE {
             let queue = self.delay.queue();
-            self.mode = Mode::Crowded { since: now, lost: now, floor: [queue, f64::INFINITY], window: now };
+            let (floor, steady) = ([queue, f64::INFINITY], Steady::new(now, queue));
+            self.mode = Mode::Crowded { since: now, lost: now, floor, window: now, steady };
             self.pace = self.target;
         }
     }
 
     fn crowded(&mut self, now: Instant, seconds: f64) {
-        let Mode::Crowded { since, mut lost, mut floor, mut window } = self.mode else { return };
+        let Mode::Crowded { since, mut lost, mut floor, mut window, mut steady } = self.mode else { return };
         let queue = self.delay.queue();
+        steady = steady.look(now, queue, self.delay.spread());
         if queue < self.delay.free(self.target) {
             self.mode = Mode::Free;
             return;
@@ -404,12 +438,18 @@ impl Rate {
             if !self.delay.falls() {
                 self.target = self.target.min((carried * 0.9).max(self.target * (1.0 - 0.5 * seconds)));
             }
-        } else {
+        } else if steady.since > since {
             let growth = (self.target * 0.1).max(SHARE * 0.6);
             self.target = (self.target + growth * seconds).min((carried * BEYOND).max(self.target));
         }
-        self.pace = self.target;
-        self.mode = Mode::Crowded { since, lost, floor, window };
+        // Nothing has moved it yet: first it is looked whether anything does.
+        self.pace = if steady.since > since { self.target } else { self.target * 0.8 };
+        self.mode = Mode::Crowded { since, lost, floor, window, steady };
+        if now.saturating_duration_since(steady.since) > STEADY && now.saturating_duration_since(lost) > STEADY {
+            self.delay.rebase(now, steady.band[0]);
+            self.mode = Mode::Free;
+            return;
+        }
         // Nobody loses anything and the least delay stays as it is: the path has become longer, that is all.
         if now.saturating_duration_since(lost) > CROWD_ENDS && now.saturating_duration_since(since) > CROWD_ENDS {
             self.delay.rebase(now, least);

@@ -193,6 +193,6 @@ fn a_path_that_becomes_longer_is_not_taken_for_a_queue_for_ever() {
         world.run(60.0);
         let log = &world.calls[0].log;
         let back = log.reaches(21.0, 0.8 * 2e6);
-        assert!(back < 20.0, "{back} s");
+        assert!(back < 16.0, "{back} s");
     }
 }
