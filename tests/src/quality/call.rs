@@ -94,8 +94,7 @@ impl Bench {
         Ok(Self { pair, wires })
     }
 
-    /// Lets them talk, and measures. While it rings the line loses and delays nothing, but it has its rate; afterwards it
-    /// is good again.
+    /// Lets them talk, and measures. The line is good while it rings, and again afterwards.
     ///
     /// # Errors
     /// The call does not come about, or breaks.
@@ -116,18 +115,14 @@ impl Bench {
         self.wires.iter().for_each(Wire::clear);
         let mut people = [Person::start(&measure.plans[0])?, Person::start(&measure.plans[1])?];
         let video = measure.plans.iter().map(|plan| plan.picture.is_some()).collect::<Vec<_>>();
-        let (lab, site) = (&self.pair.lab, self.pair.hosts[0].site());
-        // A narrow line is narrow from the beginning.
-        let line = measure.cell.uplink();
-        let ringing = Conditions { rate: line.rate, queue: line.queue, ..lab.uplink() };
-        lab.set_uplink(site, ringing);
         let mut rings = bob.events();
         let seated = alice.api().place_call(PlaceCall { friend: "bob".to_owned(), video: video[0] }).await?;
         let id = seated.call.id.clone();
         people[0].sit(alice.api(), seated)?;
         rings.wait("the ringing", incoming_call).await?;
         sleep(RING).await;
-        lab.set_uplink(site, line);
+        let (lab, site) = (&self.pair.lab, self.pair.hosts[0].site());
+        lab.set_uplink(site, measure.cell.uplink());
         let _cross = match &measure.cell.cross {
             Some(cross) => Some(self.cross(*cross)?),
             None => None,
