@@ -18,6 +18,7 @@ use super::stretch::{self, MAX_LAG};
 use super::{packet, red};
 
 mod delay;
+mod spells;
 use delay::DelayEstimate;
 
 /// Most packets that are held: four seconds of 20 ms packets, at most 300 kB. The oldest goes when another comes.
