@@ -1,5 +1,4 @@
 //! Messages between friends, with real processes: to somebody who is away, across restarts and kills, marks, pictures.
-#![expect(clippy::unwrap_used, reason = "tests say what they expect by failing")]
 
 use anyhow::Result;
 use twocan_control::{

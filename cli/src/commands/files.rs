@@ -67,7 +67,7 @@ fn settle(
         return Ok(());
     }
     // A line for each change of state and each tenth.
-    let now = (file.state, if file.size == 0 { 10 } else { file.done.saturating_mul(10) / file.size });
+    let now = (file.state, file.done.saturating_mul(10).checked_div(file.size).unwrap_or(10));
     if told.insert(file.id.clone(), now) != Some(now) && !out.json() {
         out.text(&one(&file))?;
     }
@@ -120,7 +120,7 @@ fn one(file: &FileTransfer) -> String {
         FileState::Cancelled => "given up",
         FileState::Failed => "failed",
     };
-    let percent = if file.size == 0 { 100 } else { file.done.saturating_mul(100) / file.size };
+    let percent = file.done.saturating_mul(100).checked_div(file.size).unwrap_or(100);
     let rate = file.bytes_per_second.map(|rate| format!(", {} kB/s", rate / 1000)).unwrap_or_default();
     let reason = file.reason.as_deref().map(|reason| format!(" ({})", clean_line(reason))).unwrap_or_default();
     let path =

@@ -35,18 +35,20 @@ impl Pace {
         relayed || self.shared.calling.load(Ordering::Relaxed)
     }
 
+    /// When so many bytes may move while it is slow; those that ask next come after them.
+    fn turn(&self, now: Instant, bytes: usize) -> Instant {
+        let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = next.map_or(now, |next| next.max(now));
+        *next = Some(start + Duration::from_micros(bytes as u64 * 1_000_000 / SLOW));
+        start
+    }
+
     /// Waits until so many bytes may move.
     pub(crate) async fn take(&self, bytes: usize, relayed: bool) {
         if !self.is_slow(relayed) {
             return;
         }
-        let until = {
-            let mut next = self.shared.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            let start = next.map_or(now, |next| next.max(now));
-            *next = Some(start + Duration::from_micros(bytes as u64 * 1_000_000 / SLOW));
-            start
-        };
+        let until = self.turn(Instant::now(), bytes);
         while self.is_slow(relayed) && Instant::now() < until {
             sleep(LOOK.min(until.saturating_duration_since(Instant::now()))).await;
         }
@@ -57,27 +59,30 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn files_are_slow_in_a_call_and_over_a_relay_and_fast_again_after() {
+    #[test]
+    fn all_files_together_move_so_fast_while_they_are_slow() {
         let pace = Pace::default();
         let began = Instant::now();
-        for _ in 0..100 {
-            pace.take(1 << 20, false).await;
+        for n in 0..20 {
+            [&pace, &pace.clone()][n % 2].turn(began, 16 * 1024);
         }
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        for _ in 0..21 {
-            pace.take(16 * 1024, true).await;
-        }
-        assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(pace.turn(began, 1), began + Duration::from_secs(10));
+        let later = began + Duration::from_secs(60);
+        assert_eq!(pace.turn(later, 1), later, "what was not used is not saved up");
+    }
+
+    #[tokio::test]
+    async fn who_waits_goes_on_when_the_call_is_over() {
+        let pace = Pace::default();
+        assert!(pace.is_slow(true) && !pace.is_slow(false));
         pace.set_calling(true);
-        let began = Instant::now();
+        // Five minutes' worth, and then one byte: it waits, or the test would be over before the call is.
         pace.take(10 << 20, false).await;
         let other = pace.clone();
-        tokio::spawn(async move {
-            sleep(Duration::from_secs(3)).await;
-            other.set_calling(false);
-        });
-        pace.take(1, false).await;
-        assert!(began.elapsed() < Duration::from_secs(4), "the call is over: {:?}", began.elapsed());
+        let waiting = tokio::spawn(async move { other.take(1, false).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        pace.set_calling(false);
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
     }
 }

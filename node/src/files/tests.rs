@@ -64,7 +64,7 @@ impl Bench {
         };
         let (mut first, mut stop) = (None, false);
         let fetching = async {
-            let (cut, stopped) = oneshot::channel();
+            let (cut, stopped) = oneshot::channel::<()>();
             let mut cut = Some(cut);
             let moved = |done: u64| {
                 first.get_or_insert(done);

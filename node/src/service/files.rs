@@ -70,7 +70,7 @@ pub(super) enum FileWord {
     /// A fetch is over.
     Fetched(Id, Fetched),
     /// A friend opened a stream.
-    Stream(Opened, ConnectionInfo),
+    Stream(Box<Opened>, ConnectionInfo),
     /// A friend asks for bytes.
     Asked(RootPublic, FileRequest, oneshot::Sender<Result<Serving, FileRefusal>>),
     /// A stream is over.
@@ -245,7 +245,7 @@ impl Service {
                 self.files.speeds.remove(&id);
                 self.files_happen(Input::Fetched(id, fetched));
             }
-            FileWord::Stream(opened, info) => self.file_stream(opened, info),
+            FileWord::Stream(opened, info) => self.file_stream(*opened, info),
             FileWord::Asked(root, request, reply) => {
                 // A task that has ended meanwhile needs no answer, and nothing is served then.
                 let answer = self.file_asked(root, &request);

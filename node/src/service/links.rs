@@ -145,7 +145,7 @@ impl Service {
                 Ok(Some(opened)) => match opened.purpose {
                     Purpose::Link => drop(notes.send(Note::Opened { opened, info }).await),
                     Purpose::Contact => serve_contact(opened, &notes).await,
-                    Purpose::File => drop(notes.send(Note::File(FileWord::Stream(opened, info))).await),
+                    Purpose::File => drop(notes.send(Note::File(FileWord::Stream(Box::new(opened), info))).await),
                 },
                 Err(error) => tracing::info!("a stream was dropped: {error}"),
             }

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::identity::RootKey;
+use crate::testing::Clock;
 use crate::wire::{ChatMessage, Mark, Text};
 
 fn people() -> [RootPublic; 2] {
@@ -26,7 +27,7 @@ struct Disk {
 
 /// A write on its way to the disk.
 enum Write {
-    Store(ChatRecord, Option<LineRecord>),
+    Store(ChatRecord, Option<Box<LineRecord>>),
     Forget(Vec<u64>),
 }
 
@@ -59,7 +60,7 @@ impl World {
             refused: vec![],
         };
         let wire = [VecDeque::new(), VecDeque::new()];
-        Self { now: Instant::now(), ms: 1_800_000_000_000, sides: [side(), side()], wire, up: false }
+        Self { now: Clock::new().now, ms: 1_800_000_000_000, sides: [side(), side()], wire, up: false }
     }
 
     fn input(&mut self, at: usize, input: Input) {
@@ -77,7 +78,7 @@ impl World {
                         self.wire[at].push_back(message);
                     }
                 }
-                Output::Store(record, line) => side.writes.push_back(Write::Store(record, line)),
+                Output::Store(record, line) => side.writes.push_back(Write::Store(record, line.map(Box::new))),
                 Output::Forget(_, places) => side.writes.push_back(Write::Forget(places)),
                 Output::Line(line) => side.shown.push(line),
                 Output::Refused(refusal) => side.refused.push(refusal),
@@ -94,7 +95,7 @@ impl World {
                 let place = line.as_ref().map(|line| line.place);
                 let disk = &mut self.sides[at].disk;
                 disk.chat = Some(record);
-                disk.lines.extend(line.map(|line| (line.place, line)));
+                disk.lines.extend(line.map(|line| (line.place, *line)));
                 if let Some(place) = place {
                     self.input(at, Input::Kept(friend, place));
                 }

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::identity::RootKey;
+use crate::testing::Clock;
 use crate::wire::{FileName, FileOffer, List};
 
 const SIZE: u64 = 1000;
@@ -42,7 +43,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            now: Instant::now(),
+            now: Clock::new().now,
             ms: 1_800_000_000_000,
             sides: [Side::default(), Side::default()],
             wire: [VecDeque::new(), VecDeque::new()],

@@ -94,7 +94,7 @@ impl Transfers {
         let record = self.get(&answer.id).filter(|record| record.mine && record.friend == friend).cloned();
         let Some(record) = record else {
             let reason = Reason::clean("your friend's node does not know the file any more");
-            return (!over_there).then(|| FileEnd { id: answer.id, cancelled: false, reason });
+            return (!over_there).then_some(FileEnd { id: answer.id, cancelled: false, reason });
         };
         if record.stage.is_over() {
             return (!over_there).then(|| record.end());
