@@ -1,5 +1,6 @@
 //! The window: joins the worker, the model and the screens.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use crate::screens::{self, State, View};
 use crate::seat::textures::Drawn;
 use crate::seat::{Devices, Film, Live, Place, Textures};
 use crate::theme;
+use crate::{clock, text};
 use crate::worker::{Command, Options, Wake, Worker};
 
 /// Times in the window ("5 min ago", the length of a call) are brought up to date this often.
@@ -42,7 +44,8 @@ pub fn run() -> anyhow::Result<()> {
     let camera = std::env::var(CAMERA_VARIABLE).ok().filter(|value| !value.is_empty());
     let camera = camera.map(|word| camera_of(&word)).transpose()?;
     let options = Options { home, devices: Devices { synthetic, camera } };
-    open(synthetic, |wake| Worker::start(options, wake))
+    let kept = options.home.clone();
+    open_kept(synthetic, Some(kept), |wake| Worker::start(options, wake))
 }
 
 /// Opens the window on a worker of one's choice; with `synthetic` sound the bell is silent, too.
@@ -50,6 +53,15 @@ pub fn run() -> anyhow::Result<()> {
 /// # Errors
 /// There is no display, or no OpenGL.
 pub fn open(synthetic: bool, worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> anyhow::Result<()> {
+    open_kept(synthetic, None, worker)
+}
+
+/// The same, with what is kept in a home.
+fn open_kept(
+    synthetic: bool,
+    kept: Option<PathBuf>,
+    worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static,
+) -> anyhow::Result<()> {
     let viewport = egui::ViewportBuilder::default()
         .with_title("twocan")
         .with_app_id("twocan-gui")
@@ -63,7 +75,9 @@ pub fn open(synthetic: bool, worker: impl FnOnce(Wake) -> std::io::Result<Worker
         let waking = pace.clone();
         let worker = worker(Arc::new(move || waking.request(&context)))?;
         let attention = Attention::new(&creation.egui_ctx, synthetic);
-        Ok(Box::new(App { worker, pace, attention, shell: Shell::default() }))
+        let state = kept.map(|home| State::of_home(&home, &creation.egui_ctx, synthetic)).unwrap_or_default();
+        let shell = Shell { state, ..Shell::default() };
+        Ok(Box::new(App { worker, pace, attention, shell }))
     });
     eframe::run_native("twocan", native, make).map_err(|error| anyhow::anyhow!("the window cannot be opened: {error}"))
 }
@@ -124,6 +138,7 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         let now_ms = unix_ms();
+        text::set_offset(clock::offset(i64::try_from(now_ms / 1000).unwrap_or(0)));
         self.pace.drawn();
         let commands = self.shell.show(ui, now_ms, self.worker.live());
         self.act(commands, now_ms);
@@ -178,6 +193,7 @@ impl Shell {
         let films: Vec<(Place, &Film)> = here.chain(guests).collect();
         self.textures.refresh(ui.ctx(), films.iter().copied());
         parties.extend(self.guests.iter().map(|guest| guest.party.clone()));
+        self.faces.extend(self.state.faces(&self.model));
         let (media, textures, faces) = (media.as_deref(), &self.textures, &self.faces);
         let view = View { now_ms, media, textures, faces, parties: &parties, films: &films };
         let mut commands = Vec::new();

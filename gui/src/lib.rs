@@ -13,14 +13,19 @@
 pub mod app;
 pub mod attention;
 pub mod bench;
+pub mod clock;
 pub mod design;
+pub mod local;
 pub mod model;
 pub mod pace;
+pub mod pictures;
 pub mod places;
+pub mod prefs;
 pub mod screens;
 pub mod seat;
 pub mod text;
 pub mod theme;
+pub mod trial;
 pub mod widgets;
 pub mod worker;
 

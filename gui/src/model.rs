@@ -8,9 +8,10 @@ use twocan_control::{
     Quality, Request, Status,
 };
 
-use crate::text;
-
 pub mod call;
+pub mod chat;
+pub mod desk;
+pub mod people;
 pub mod ring;
 
 use call::Stage;
@@ -53,7 +54,7 @@ pub struct Snapshot {
 }
 
 /// What the worker tells.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Update {
     /// Connected: this is the state, changes follow.
     Connected(Snapshot),
@@ -70,6 +71,8 @@ pub enum Update {
     },
     /// Something happened.
     Event(Event),
+    /// An answer to a page.
+    Node(desk::NodeUpdate),
     /// A command was refused.
     Refused(Error),
     /// A command was done, and nothing else would tell.
@@ -101,10 +104,37 @@ pub enum Update {
 pub struct Toast {
     /// What it says.
     pub text: String,
+    /// What helps.
+    pub hint: Option<String>,
     /// Whether something went wrong.
     pub bad: bool,
+    /// Where the person can do something about it.
+    pub help: Option<Help>,
     /// When it appeared (Unix ms).
     pub since_ms: u64,
+}
+
+/// A button on a message about something that went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// Start the node.
+    Start,
+    /// Choose other devices.
+    Devices,
+    /// Look at the network.
+    Doctor,
+}
+
+impl Help {
+    /// What helps against an error.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<Self> {
+        match error.code {
+            Code::NoNode => Some(Self::Start),
+            Code::Unreachable => Some(Self::Doctor),
+            _ => None,
+        }
+    }
 }
 
 /// A line of the list of friends.
@@ -116,6 +146,10 @@ pub struct Row<'a> {
     pub line: String,
     /// Whether a call with this friend is under way.
     pub in_call: bool,
+    /// Lines that were not read.
+    pub unread: u32,
+    /// When the last of them came, in a word.
+    pub time: String,
 }
 
 /// Everything that the window shows.
@@ -145,6 +179,17 @@ pub struct Model {
     /// What the person did about calls that ring.
     pub rings: ring::Rings,
     toasts: VecDeque<Toast>,
+    /// Conversations and files.
+    pub chats: chat::Chats,
+    /// What was asked of the node for one page.
+    pub desk: desk::Desk,
+    /// Grows with everything that may change the order of friends.
+    revision: u64,
+    listed: people::Listed,
+    /// The connection is new: everything is to be asked for.
+    pub fresh: bool,
+    /// A node was here in this run: that it is gone is news.
+    pub was_up: bool,
     /// The friend whose page is shown.
     pub selected: Option<FriendId>,
 }
@@ -157,16 +202,25 @@ impl Model {
             Update::Locked => self.node = Node::Locked,
             Update::Missing(error) => {
                 // What was shown of a node that went away is not true any more.
-                *self = Self { node: Node::Missing(error), selected: self.selected.take(), ..Self::default() };
+                let (selected, drafts) = (self.selected.take(), std::mem::take(&mut self.chats.drafts));
+                let was_up = self.was_up;
+                *self = Self { node: Node::Missing(error), selected, was_up, ..Self::default() };
+                self.chats.drafts = drafts;
             }
             Update::Refreshed { identity, status } => {
                 self.availability = status.availability;
                 (self.identity, self.status) = (Some(identity), Some(status));
             }
             Update::Event(event) => self.event(event, now_ms),
+            Update::Node(update) => {
+                if let Some(update) = self.chats.apply(update) {
+                    self.desk.apply(update);
+                }
+                self.revision += 1;
+            }
             Update::Refused(error) => {
-                let hint = error.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-                self.toast(format!("{}{hint}", error.message), true, now_ms);
+                let help = Help::of(&error);
+                self.say(Toast { text: error.message, hint: error.hint, bad: true, help, since_ms: now_ms });
             }
             Update::Done(text) => self.toast(text, false, now_ms),
             Update::Device { part, trouble: Some(text) } => drop(self.devices.insert(part, text)),
@@ -207,12 +261,15 @@ impl Model {
 
     fn connected(&mut self, snapshot: Snapshot) {
         self.node = Node::Up;
+        (self.fresh, self.was_up) = (true, true);
+        self.revision += 1;
+        self.desk = desk::Desk::default();
         self.availability = snapshot.status.availability;
         (self.identity, self.status) = (Some(snapshot.identity), Some(snapshot.status));
-        self.friends = snapshot.friends.into_iter().map(|friend| (friend.id.clone(), friend)).collect();
-        self.requests = snapshot.requests;
+        self.friends = snapshot.friends.into_iter().map(|friend| (friend.id.clone(), people::clean(friend))).collect();
+        self.requests = snapshot.requests.into_iter().map(people::clean_request).collect();
         let running = snapshot.calls.into_iter().filter(|call| call.state != CallState::Ended);
-        self.calls = running.map(|call| (call.id.clone(), call)).collect();
+        self.calls = running.map(|call| (call.id.clone(), people::clean_call(call))).collect();
         self.ended.clear();
         if self.selected.as_ref().is_some_and(|id| !self.friends.contains_key(id)) {
             self.selected = None;
@@ -220,8 +277,9 @@ impl Model {
     }
 
     fn event(&mut self, event: Event, now_ms: u64) {
+        self.revision += 1;
         match event {
-            Event::Friend { friend } => drop(self.friends.insert(friend.id.clone(), friend)),
+            Event::Friend { friend } => drop(self.friends.insert(friend.id.clone(), people::clean(friend))),
             Event::FriendRemoved { id } => {
                 self.friends.remove(&id);
                 if self.selected.as_ref() == Some(&id) {
@@ -230,10 +288,16 @@ impl Model {
             }
             Event::Request { request } => {
                 self.requests.retain(|known| known.id != request.id);
-                self.requests.push(request);
+                self.requests.push(people::clean_request(request));
             }
             Event::RequestGone { id } => self.requests.retain(|request| request.id != id),
             Event::CallIncoming { call } | Event::Call { call } => self.call_changed(call, now_ms),
+            Event::Message { message } => self.chats.line(message),
+            Event::Conversation { conversation } => self.chats.changed(conversation),
+            Event::ConversationRemoved { friend } => self.chats.removed(&friend),
+            Event::File { file } => drop(self.chats.files.insert(file.id.clone(), file)),
+            Event::FileRemoved { id } => drop(self.chats.files.remove(&id)),
+            Event::HistorySeen { .. } => self.desk.history_stale = true,
             Event::Availability { availability } => self.availability = availability,
             Event::Notice { text } => self.toast(text, false, now_ms),
             _ => {}
@@ -241,6 +305,8 @@ impl Model {
     }
 
     fn call_changed(&mut self, call: Call, now_ms: u64) {
+        let call = people::clean_call(call);
+        self.desk.history_stale |= call.state == CallState::Ended;
         if call.state == CallState::Ended {
             if self.calls.contains_key(&call.id) {
                 self.ended.entry(call.id.clone()).or_insert(now_ms);
@@ -254,12 +320,26 @@ impl Model {
         self.calls.insert(call.id.clone(), Call { quality, ..call });
     }
 
+    /// Shows a message of the window itself.
+    pub fn tell(&mut self, text: impl Into<String>, bad: bool, now_ms: u64) {
+        self.toast(text.into(), bad, now_ms);
+    }
+
+    /// Takes a message away.
+    pub fn forget_toast(&mut self, at: usize) {
+        self.toasts.remove(at);
+    }
+
     fn toast(&mut self, text: String, bad: bool, now_ms: u64) {
-        self.toasts.retain(|toast| toast.text != text);
+        self.say(Toast { text, hint: None, bad, help: None, since_ms: now_ms });
+    }
+
+    fn say(&mut self, toast: Toast) {
+        self.toasts.retain(|known| known.text != toast.text);
         if self.toasts.len() == MAX_TOASTS {
             self.toasts.pop_front();
         }
-        self.toasts.push_back(Toast { text, bad, since_ms: now_ms });
+        self.toasts.push_back(toast);
     }
 
     /// Messages to show, oldest first.
@@ -271,30 +351,6 @@ impl Model {
     #[must_use]
     pub fn requests(&self) -> &[Request] {
         &self.requests
-    }
-
-    /// The list of friends: in a call, online, offline, asked; by name within each.
-    #[must_use]
-    pub fn rows(&self, now_ms: u64) -> Vec<Row<'_>> {
-        let mut rows: Vec<Row> = self
-            .friends
-            .values()
-            .map(|friend| Row {
-                friend,
-                line: self
-                    .call_with(&friend.id)
-                    .map_or_else(|| text::presence(friend, now_ms), |call| text::call(call, now_ms)),
-                in_call: self.call_with(&friend.id).is_some(),
-            })
-            .collect();
-        let rank = |row: &Row| match row.friend.state {
-            _ if row.in_call => 0,
-            FriendState::Requested => 3,
-            FriendState::Accepted if row.friend.online => 1,
-            FriendState::Accepted => 2,
-        };
-        rows.sort_by_cached_key(|row| (rank(row), row.friend.name.to_lowercase(), row.friend.id.clone()));
-        rows
     }
 
     /// The friend whose page is shown.
@@ -404,8 +460,8 @@ mod tests {
         model
     }
 
-    fn names(model: &Model) -> Vec<String> {
-        model.rows(0).into_iter().map(|row| row.friend.name.clone()).collect()
+    fn names(model: &mut Model) -> Vec<String> {
+        model.list("").iter().filter_map(|id| model.friend(id)).map(|friend| friend.name.clone()).collect()
     }
 
     fn call(model: &mut Model, call: &Call, state: CallState, now_ms: u64) {
@@ -427,14 +483,14 @@ mod tests {
             with("bea", true, FriendState::Accepted),
             with("asked", false, FriendState::Requested),
         ]);
-        assert_eq!(names(&model), ["bea", "zoe", "Adam", "asked"]);
+        assert_eq!(names(&mut model), ["bea", "zoe", "Adam", "asked"]);
         assert_eq!(model.counts(), (3, 2));
         model.apply(Update::Event(Event::Friend { friend: with("Adam", true, FriendState::Accepted) }), 0);
-        assert_eq!(names(&model), ["Adam", "bea", "zoe", "asked"]);
+        assert_eq!(names(&mut model), ["Adam", "bea", "zoe", "asked"]);
         let zoe = sample_call(&sample_friend("zoe"), Direction::Outgoing, CallState::Calling);
         call(&mut model, &zoe, CallState::Ringing, 0);
-        assert_eq!(names(&model), ["zoe", "Adam", "bea", "asked"]);
-        assert_eq!(model.rows(0)[0].line, "ringing…");
+        assert_eq!(names(&mut model), ["zoe", "Adam", "bea", "asked"]);
+        assert_eq!(model.row(&sample_id("zoe"), 0).unwrap().line, "ringing…");
     }
 
     #[test]
@@ -444,7 +500,7 @@ mod tests {
         model.selected = Some(bea.id.clone());
         assert_eq!(model.selected(), Some(&bea));
         model.apply(Update::Event(Event::FriendRemoved { id: bea.id }), 0);
-        assert!(model.selected().is_none() && model.selected.is_none() && names(&model).is_empty());
+        assert!(model.selected().is_none() && model.selected.is_none() && names(&mut model).is_empty());
     }
 
     #[test]
@@ -484,7 +540,7 @@ mod tests {
         let mut over = incoming.clone();
         (over.state, over.outcome) = (CallState::Ended, Some(Outcome::Completed));
         model.apply(Update::Event(Event::Call { call: over.clone() }), 9000);
-        assert_eq!(model.current_call().map(text::ended), Some("call ended".into()));
+        assert_eq!(model.current_call().map(crate::text::ended), Some("call ended".into()));
         assert!(model.tidy(9000 + ENDED_MS - 1));
         assert!(!model.tidy(9000 + ENDED_MS));
         assert!(model.current_call().is_none() && model.call_with(&bea.id).is_none());
@@ -512,7 +568,7 @@ mod tests {
     fn nothing_is_shown_of_a_node_that_went_away() {
         let mut model = up(vec![sample_friend("bea")]);
         model.apply(Update::Missing(Error::new(Code::NoNode, "no node runs")), 0);
-        assert!(model.not_running() && model.rows(0).is_empty() && model.identity.is_none());
+        assert!(model.not_running() && names(&mut model).is_empty() && model.identity.is_none());
         model.apply(Update::Missing(Error::new(Code::Version, "older")), 0);
         assert!(!model.not_running());
         model.apply(Update::Locked, 0);
@@ -527,7 +583,8 @@ mod tests {
         }
         model.apply(Update::Refused(Error::new(Code::Internal, "problem 9").hint("try again")), 10);
         let texts: Vec<&str> = model.toasts().map(|t| t.text.as_str()).collect();
-        assert_eq!(texts, ["problem 7", "problem 8", "problem 9", "problem 9 (try again)"]);
+        assert_eq!(texts, ["problem 6", "problem 7", "problem 8", "problem 9"]);
+        assert_eq!(model.toasts().last().and_then(|toast| toast.hint.as_deref()), Some("try again"));
         assert!(!model.tidy(10 + TOAST_MS));
         assert_eq!(model.toasts().count(), 0);
     }

@@ -198,6 +198,94 @@ pub fn ago(then_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// Local time of day, day of the month and so on of a moment (Unix ms).
+fn local(ms: u64) -> Clock {
+    let seconds = i64::try_from(ms / 1000).unwrap_or(0) + i64::from(OFFSET.get());
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Howard Hinnant, "chrono-compatible low-level date algorithms": civil_from_days.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    Clock { days, year, month, day, hour: second / 3600, minute: second / 60 % 60 }
+}
+
+struct Clock {
+    days: i64,
+    year: i64,
+    month: i64,
+    day: i64,
+    hour: i64,
+    minute: i64,
+}
+
+thread_local! {
+    static OFFSET: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Says how many seconds local time is ahead of UTC.
+pub fn set_offset(seconds: i32) {
+    OFFSET.set(seconds.clamp(-86_400, 86_400));
+}
+
+/// "14:05".
+#[must_use]
+pub fn time_of_day(ms: u64) -> String {
+    let at = local(ms);
+    format!("{:02}:{:02}", at.hour, at.minute)
+}
+
+/// "14:05" today, "yesterday", "3 Nov" or "3 Nov 2024" else.
+#[must_use]
+pub fn short_time(ms: u64, now_ms: u64) -> String {
+    if local(ms).days == local(now_ms).days { time_of_day(ms) } else { day(ms, now_ms) }
+}
+
+/// "Today", "Yesterday", "3 Nov" or "3 Nov 2024".
+#[must_use]
+pub fn day(ms: u64, now_ms: u64) -> String {
+    let (at, now) = (local(ms), local(now_ms));
+    match now.days - at.days {
+        0 => return t(ui::TODAY).into(),
+        1 => return t(ui::DAY_BEFORE).into(),
+        _ => {}
+    }
+    let months: Vec<&str> = t(ui::MONTHS).split(' ').collect();
+    let month = usize::try_from(at.month - 1).ok().and_then(|at| months.get(at)).copied().unwrap_or_default();
+    let day = fill(ui::DAY_MONTH, &[&at.day.to_string(), month]);
+    if at.year == now.year { day } else { format!("{day} {}", at.year) }
+}
+
+/// The last line of a conversation, in one line.
+#[must_use]
+pub fn preview(message: &twocan_control::ChatMessage) -> String {
+    let text = match &message.file {
+        Some(file) => fill(chat::FILE_LINE, &[&clean(&file.name)]),
+        None => clean_to(&message.text, 100),
+    };
+    if message.direction == Direction::Outgoing { fill(chat::MY_LINE, &[&text]) } else { text }
+}
+
+/// "640 kB", "1.2 MB".
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let point = |value: f64, unit: &str| {
+        let text = format!("{value:.1} {unit}");
+        if spoken() == Language::German { text.replace('.', ",") } else { text }
+    };
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..1_000_000_000 => point(bytes as f64 / 1e6, "MB"),
+        _ => point(bytes as f64 / 1e9, "GB"),
+    }
+}
+
 /// "3:07" or "1:02:03".
 #[must_use]
 pub fn duration(ms: u64) -> String {
@@ -294,6 +382,24 @@ mod tests {
         // A clock that was set back is no reason to show nonsense.
         assert_eq!(ago(now + 5, now), "just now");
         assert_eq!((duration(187_900), duration(3_723_000)), ("3:07".into(), "1:02:03".into()));
+    }
+
+    #[test]
+    fn days_are_told_by_the_local_calendar() {
+        // 2024-03-01 00:30 UTC.
+        let at = 1_709_253_000_000;
+        assert_eq!(time_of_day(at), "00:30");
+        assert_eq!(short_time(at, at + 60_000), "00:30");
+        assert_eq!((day(at, at), day(at - 3_600_000, at)), ("Today".into(), "Yesterday".into()));
+        assert_eq!(day(at - 2 * 86_400_000, at), "28 Feb");
+        assert_eq!(day(at - 366 * 86_400_000, at), "1 Mar 2023");
+        set_offset(-3600);
+        assert_eq!((time_of_day(at), day(at, at + 86_400_000)), ("23:30".into(), "Yesterday".into()));
+        set_offset(0);
+        speak(Language::German);
+        assert_eq!((day(at - 2 * 86_400_000, at), size(1_250_000)), ("28. Feb.".into(), "1,2 MB".into()));
+        speak(Language::English);
+        assert_eq!((size(999), size(640_500), size(3_000_000_000)), ("999 B".into(), "640 kB".into(), "3.0 GB".into()));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod bell;
 mod engine;
+pub mod node;
 pub mod notify;
 
 use std::future::Future;
@@ -122,10 +123,21 @@ pub enum Command {
     SetAvailability(Availability),
     /// Set the name that friends see.
     SetName(String),
+    /// What a page asks for beside calls.
+    Node(node::NodeCommand),
     /// Unlock the node.
     Unlock(Passphrase),
     /// Start the node.
     StartNode,
+    /// Stop the node, of whatever version it is, and start it again.
+    RestartNode,
+    /// Bring an identity back where there is none yet, and start the node.
+    Restore {
+        /// The 24 words, or the passphrase of the backup.
+        secret: Passphrase,
+        /// The backup.
+        file: Option<PathBuf>,
+    },
 }
 
 /// What the worker needs to know.

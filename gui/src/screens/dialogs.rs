@@ -1,125 +1,182 @@
-//! Small windows above the others: add a friend, rename, remove.
+//! Windows above the others: add, rename, remove, words, backup.
 
-use eframe::egui::{CornerRadius, Frame, Id, Key, Margin, Modal, Stroke, TextEdit, Ui};
-use twocan_control::{AddFriend, FriendId};
+mod add;
+mod secrets;
 
-use super::State;
-use crate::theme::Palette;
-use crate::widgets;
+use eframe::egui::Ui;
+use twocan_control::limits::MAX_NAME;
+
+use super::{State, View};
+use crate::design::card::note;
+use crate::design::dialog::Main;
+use crate::design::{Button, Choice, Field, dialog};
+use crate::model::Model;
+use crate::model::desk::Loadable;
+use crate::text::{Word, fill, people as wp, settings as ws, t, ui as w};
+use crate::theme::{icons, letters};
 use crate::worker::Command;
+use crate::worker::node::NodeCommand;
 
-/// A small window and what was typed into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use add::Add;
+use secrets::Restore;
+pub(super) use secrets::Secret;
+
+/// A window above the others, with what is typed in it.
+#[derive(Clone, Debug)]
 pub enum Dialog {
     /// Ask somebody to be a friend.
-    Add {
-        /// The address.
-        address: String,
-        /// A name to show here.
-        name: String,
-        /// A line about myself.
-        message: String,
-    },
+    Add(Add),
     /// Give a friend another name here.
     Rename {
         /// Whom.
-        friend: FriendId,
+        friend: String,
         /// The name.
         name: String,
     },
-    /// Ask before a friendship is ended.
+    /// End a friendship, or withdraw a request.
     Remove {
-        /// Whose.
-        friend: FriendId,
-        /// The name.
+        /// With whom.
+        friend: String,
+        /// Under which name.
+        name: String,
+        /// It is a friendship.
+        accepted: bool,
+    },
+    /// Block somebody.
+    Block {
+        /// Whom.
+        friend: String,
+        /// Under which name.
+        name: String,
+    },
+    /// Forget a conversation.
+    DeleteChat {
+        /// With whom.
+        friend: String,
+        /// Under which name.
         name: String,
     },
     /// The name that friends see.
     Name(String),
+    /// Forget all calls.
+    ClearCalls,
+    /// A new contact token.
+    Rotate,
+    /// The 24 words.
+    Words,
+    /// An encrypted backup.
+    Backup(Secret),
+    /// A passphrase for the keys.
+    Passphrase(Secret),
+    /// Bring an identity back, before the first start of the node.
+    Restore(Restore),
+    /// How to do that later.
+    HowToRestore,
 }
 
 impl Dialog {
-    /// An empty form to add a friend.
+    /// Adding a friend, with nothing typed yet.
     #[must_use]
     pub fn add() -> Self {
-        Self::Add { address: String::new(), name: String::new(), message: String::new() }
+        Self::Add(Add::default())
     }
 }
 
-pub(super) fn show(ui: &Ui, state: &mut State, commands: &mut Vec<Command>) {
-    let Some(mut dialog) = state.dialog.take() else { return };
-    let mut done = None;
-    let palette = Palette::of(ui);
-    let frame = Frame::new().fill(palette.page).stroke(Stroke::new(1.0, palette.line));
-    let frame = frame.corner_radius(CornerRadius::same(18)).inner_margin(Margin::same(22));
-    let shown = Modal::new(Id::new("dialog")).frame(frame).show(ui.ctx(), |ui| {
-        ui.set_width(420.0);
-        done = contents(ui, &mut dialog);
+pub(super) fn show(ui: &Ui, model: &mut Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
+    let Some(mut open) = state.dialog.take() else { return };
+    let choice = match &mut open {
+        Dialog::Add(add) => add.show(ui, state, commands),
+        Dialog::Rename { name, friend } => rename(ui, name, friend, commands),
+        Dialog::Name(name) => own_name(ui, name, commands),
+        Dialog::Words => secrets::words(ui, model, state, view, commands),
+        Dialog::Backup(secret) => secret.backup(ui, commands),
+        Dialog::Passphrase(secret) => secret.passphrase(ui, commands),
+        Dialog::Restore(restore) => restore.show(ui, state, view, commands),
+        Dialog::HowToRestore => dialog(ui, "how", t(ws::HOW_TITLE), 440.0, None, |ui| {
+            ui.label(letters::body(t(ws::HOW_LINE)));
+            false
+        }),
+        question => ask(ui, question, model, commands),
+    };
+    if choice == Choice::Open {
+        state.dialog = Some(open);
+    }
+}
+
+/// A yes-or-no question.
+fn ask(ui: &Ui, question: &Dialog, model: &mut Model, commands: &mut Vec<Command>) -> Choice {
+    let none = String::new();
+    let (title, text, label, name): (Word, Word, Word, &String) = match question {
+        Dialog::Remove { name, accepted: true, .. } => (wp::REMOVE_TITLE, wp::REMOVE_TEXT, wp::REMOVE_YES, name),
+        Dialog::Remove { name, .. } => (wp::WITHDRAW_TITLE, wp::WITHDRAW_TEXT, wp::WITHDRAW_YES, name),
+        Dialog::Block { name, .. } => (wp::BLOCK_TITLE, wp::BLOCK_TEXT, wp::BLOCK, name),
+        Dialog::DeleteChat { name, .. } => (wp::DELETE_TITLE, wp::DELETE_TEXT, wp::DELETE_YES, name),
+        Dialog::ClearCalls => (wp::CLEAR_TITLE, wp::CLEAR_TEXT, wp::CLEAR_YES, &none),
+        _ => (wp::ROTATE_TITLE, wp::ROTATE_TEXT, ws::NEW_ADDRESS, &none),
+    };
+    let danger = !matches!(question, Dialog::Rotate);
+    let main = Main { label: t(label), danger, enabled: true };
+    let choice = dialog(ui, "question", &fill(title, &[name]), 420.0, Some(main), |ui| {
+        ui.label(letters::body(fill(text, &[name])));
+        false
     });
-    match done {
-        Some(Some(command)) => commands.push(command),
-        Some(None) => {}
-        None if shown.should_close() => {}
-        None => state.dialog = Some(dialog),
-    }
-}
-
-/// `Some` closes the window, with or without a command.
-fn contents(ui: &mut Ui, dialog: &mut Dialog) -> Option<Option<Command>> {
-    match dialog {
-        Dialog::Add { address, name, message } => {
-            ui.heading("Add a friend");
-            widgets::note(ui, "Paste the address that you were given (twocan1… or twocan:…).");
-            let first = field(ui, address, "Address", 600);
-            field(ui, name, "Name to show here (optional)", 64);
-            field(ui, message, "A line about yourself (optional)", 280);
-            if address.is_empty() {
-                first.request_focus();
+    if choice == Choice::Done {
+        commands.push(match question.clone() {
+            Dialog::Remove { friend, .. } => Command::Remove { friend },
+            Dialog::Block { friend, .. } => Command::Node(NodeCommand::Block(friend)),
+            Dialog::DeleteChat { friend, .. } => Command::Node(NodeCommand::DeleteConversation { friend }),
+            Dialog::ClearCalls => Command::Node(NodeCommand::ClearHistory),
+            _ => {
+                model.desk.privacy = Loadable::Unknown;
+                Command::Node(NodeCommand::Rotate)
             }
-            let ready = !address.trim().is_empty();
-            confirm(ui, "Ask", ready).map(|yes| {
-                yes.then(|| {
-                    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-                    let address = address.trim().to_owned();
-                    Command::Add(AddFriend { address, name: given(name), message: given(message) })
-                })
-            })
-        }
-        Dialog::Rename { friend, name } => {
-            ui.heading("Rename");
-            field(ui, name, "Name", 64).request_focus();
-            let ready = !name.trim().is_empty();
-            let command = || Command::Rename { friend: friend.clone(), name: name.trim().to_owned() };
-            confirm(ui, "Rename", ready).map(|yes| yes.then(command))
-        }
-        Dialog::Name(name) => {
-            ui.heading("Your name");
-            widgets::note(ui, "What your friends see.");
-            field(ui, name, "Name", 64).request_focus();
-            confirm(ui, "Save", true).map(|yes| yes.then(|| Command::SetName(name.trim().to_owned())))
-        }
-        Dialog::Remove { friend, name } => {
-            ui.heading(format!("Remove {name}?"));
-            widgets::note(ui, "You will not see each other any more; to come back, one of you asks again.");
-            confirm(ui, "Remove", true).map(|yes| yes.then(|| Command::Remove { friend: friend.clone() }))
-        }
+        });
+    }
+    choice
+}
+
+fn rename(ui: &Ui, name: &mut String, friend: &str, commands: &mut Vec<Command>) -> Choice {
+    let main = Main { label: t(w::SAVE), danger: false, enabled: true };
+    let choice = dialog(ui, "rename", t(wp::RENAME), 400.0, Some(main), |ui| {
+        let typed = Field::new(name, t(w::NAME), t(w::NAME)).most(MAX_NAME).show(ui);
+        focus(ui, &typed.response);
+        note(ui, t(wp::RENAME_LINE));
+        typed.enter
+    });
+    if choice == Choice::Done {
+        commands.push(Command::Rename { friend: friend.to_owned(), name: name.trim().to_owned() });
+    }
+    choice
+}
+
+fn own_name(ui: &Ui, name: &mut String, commands: &mut Vec<Command>) -> Choice {
+    let main = Main { label: t(w::SAVE), danger: false, enabled: !name.trim().is_empty() };
+    let choice = dialog(ui, "own-name", t(ws::YOUR_NAME), 400.0, Some(main), |ui| {
+        let typed = Field::new(name, t(ws::YOUR_NAME), t(ws::NAME_HINT)).most(MAX_NAME).show(ui);
+        focus(ui, &typed.response);
+        typed.enter
+    });
+    if choice == Choice::Done {
+        commands.push(Command::SetName(name.trim().to_owned()));
+    }
+    choice
+}
+
+/// Gives the first field of a dialog the keyboard when the dialog opens.
+fn focus(ui: &Ui, response: &eframe::egui::Response) {
+    let id = ui.id().with("focused-once");
+    let before =
+        ui.data_mut(|data| std::mem::replace(data.get_temp_mut_or_default::<u64>(id), ui.ctx().cumulative_pass_nr()));
+    if before + 2 < ui.ctx().cumulative_pass_nr() || before == 0 {
+        response.request_focus();
     }
 }
 
-fn field(ui: &mut Ui, text: &mut String, hint: &'static str, limit: usize) -> eframe::egui::Response {
-    let edit = TextEdit::singleline(text).hint_text(hint).char_limit(limit).desired_width(f32::INFINITY);
-    ui.add(edit.margin(Margin::symmetric(12, 9)).background_color(Palette::of(ui).card))
-}
-
-/// Two buttons; `Some(true)` is the first of them, or Enter.
-fn confirm(ui: &mut Ui, label: &str, ready: bool) -> Option<bool> {
-    let palette = Palette::of(ui);
-    ui.add_space(6.0);
-    let enter = ui.input(|input| input.key_pressed(Key::Enter));
-    ui.horizontal(|ui| {
-        let yes = ui.add_enabled_ui(ready, |ui| widgets::strong(ui, label, palette.accent)).inner;
-        let no = widgets::quiet(ui, "Cancel");
-        if ready && (yes.clicked() || enter) { Some(true) } else { no.clicked().then_some(false) }
-    })
-    .inner
+/// A button that copies a text.
+fn copy(ui: &mut Ui, text: &str, state: &mut State, now_ms: u64) {
+    let icon = if state.copied(now_ms) { icons::CHECK } else { icons::COPY };
+    if ui.add(Button::secondary(state.copy_word(now_ms)).icon(icon).small()).clicked() {
+        ui.ctx().copy_text(text.to_owned());
+        state.copied_ms = Some(now_ms);
+    }
 }

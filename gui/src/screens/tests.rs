@@ -1,186 +1,106 @@
-//! The screens without a window: what stands on them, and what a click sends.
+//! The screens without a window: what stands on them, what a click or a key sends, and how they look.
 
-use eframe::egui::{self, Context, Event as Input, Modifiers, PointerButton, Pos2, RawInput, Rect, Shape, Theme, Vec2};
+mod pictures;
+mod raster;
+mod samples;
+mod stage;
+
+use eframe::egui::{Event as Input, Key, Modifiers, Theme, ThemePreference, Vec2};
 use twocan_control::testing::{sample_address, sample_friend, sample_id};
-use twocan_control::{Code, Error, Event, FriendState, Health, Identity, Request, RequestAnswer, Status, Timings};
+use twocan_control::{CallState, Code, Direction, Error, Event, FileState, Request, RequestAnswer};
 
-use super::Dialog;
-use crate::app::Shell;
-use crate::model::{Snapshot, Update};
-use crate::seat::Live;
+use super::{Dialog, First, Page, SECTIONS, Section};
+use crate::design::list::ROW;
+use crate::model::Update;
+use crate::text::Language;
 use crate::worker::Command;
-
-const NOW: u64 = 1_700_000_100_000;
-
-/// A window that nobody sees.
-struct Stage {
-    context: Context,
-    shell: Shell,
-    live: Live,
-    commands: Vec<Command>,
-}
-
-impl Stage {
-    fn new(updates: impl IntoIterator<Item = Update>) -> Self {
-        let context = Context::default();
-        crate::theme::install(&context);
-        let mut shell = Shell::default();
-        for update in updates {
-            shell.model.apply(update, NOW);
-        }
-        let mut stage = Self { context, shell, live: Live::default(), commands: Vec::new() };
-        // Fonts and sizes are known after a pass or two.
-        stage.pass(vec![]);
-        stage.pass(vec![]);
-        stage
-    }
-
-    /// One pass with these inputs; every piece of writing and where it stands.
-    fn pass(&mut self, events: Vec<Input>) -> Vec<(String, Rect)> {
-        let screen_rect = Some(Rect::from_min_size(Pos2::ZERO, Vec2::new(980.0, 660.0)));
-        let input = RawInput { screen_rect, events, focused: true, ..RawInput::default() };
-        let mut commands = Vec::new();
-        let output = self.context.run_ui(input, |ui| commands.extend(self.shell.show(ui, NOW, &self.live)));
-        self.commands.extend(commands);
-        let mut texts = Vec::new();
-        for clipped in &output.shapes {
-            collect(&clipped.shape, clipped.clip_rect, &mut texts);
-        }
-        // Nothing may be impossible to draw.
-        assert!(!self.context.tessellate(output.shapes, 1.0).is_empty());
-        texts
-    }
-
-    fn text(&mut self) -> String {
-        self.pass(vec![]).into_iter().map(|(text, _)| text).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Clicks on the last writing of these words.
-    fn click(&mut self, label: &str) {
-        let texts = self.pass(vec![]);
-        let found = texts.iter().rfind(|(text, _)| text.contains(label));
-        let at = found.unwrap_or_else(|| panic!("no \"{label}\" in {texts:?}")).1.center();
-        let button = |pressed| Input::PointerButton {
-            pos: at,
-            button: PointerButton::Primary,
-            pressed,
-            modifiers: Modifiers::default(),
-        };
-        self.pass(vec![Input::PointerMoved(at)]);
-        self.pass(vec![button(true)]);
-        self.pass(vec![button(false)]);
-    }
-
-    fn sent(&mut self) -> String {
-        format!("{:?}", std::mem::take(&mut self.commands))
-    }
-}
-
-fn collect(shape: &Shape, clip: Rect, into: &mut Vec<(String, Rect)>) {
-    match shape {
-        Shape::Text(text) => {
-            let rect = text.visual_bounding_rect();
-            if clip.intersects(rect) {
-                into.push((text.galley.text().to_owned(), rect));
-            }
-        }
-        Shape::Vec(shapes) => shapes.iter().for_each(|shape| collect(shape, clip, into)),
-        _ => {}
-    }
-}
-
-fn snapshot() -> Snapshot {
-    let mut offline = sample_friend("Pavel Novak");
-    (offline.online, offline.link) = (false, None);
-    let mut asked = sample_friend("Yuki");
-    (asked.online, asked.state) = (false, FriendState::Requested);
-    Snapshot {
-        identity: Identity {
-            address: sample_address("me"),
-            uri: format!("twocan:{}", sample_id("me")),
-            root: sample_id("me"),
-            name: "Alice".into(),
-            picture: None,
-            device_index: 0,
-            token_rotated_ms: None,
-        },
-        status: Status {
-            api_version: 1,
-            version: "0.1.0".into(),
-            pid: 1,
-            home: "/home/alice".into(),
-            uptime_s: 1,
-            locked: false,
-            availability: Default::default(),
-            peer_id: String::new(),
-            listen: vec![],
-            media_port: 1,
-            reachability: twocan_control::doctor::Reachability::Unknown,
-            dht: Health { peers: 12, ..Health::default() },
-            friends: 3,
-            friends_online: 1,
-            requests: 0,
-            calls: 0,
-            missed: 0,
-            unread: 0,
-            timings: Timings::default(),
-            notices: vec!["A notice.".into()],
-        },
-        friends: vec![sample_friend("Mira Okafor"), offline, asked],
-        requests: vec![],
-        calls: vec![],
-    }
-}
-
-fn up() -> Stage {
-    Stage::new([Update::Connected(snapshot())])
-}
+use samples::{call, chat, file, snapshot, up};
+use stage::{NOW, Stage};
 
 #[test]
 fn the_first_page_shows_the_address_and_who_is_there() {
     let mut stage = up();
     let text = stage.text();
-    for expected in ["Alice", "Mira Okafor", "online · local network", "Pavel Novak", "last seen 1 min ago", "Yuki"] {
+    for expected in ["Mira Okafor", "online · local network", "Pavel Novák", "last seen 1 min ago", "Yuki Tanaka"] {
         assert!(text.contains(expected), "{expected} is missing in {text}");
     }
-    assert!(
-        text.contains("1 of 2 online") && text.contains("Connected to 12 other nodes") && text.contains("A notice.")
-    );
-    assert!(text.replace('\n', "").contains(&sample_address("me")[..40]), "{text}");
+    assert!(text.contains("2 of 3 online") && text.contains("Connected to 12 other nodes"), "{text}");
+    assert!(text.contains(&sample_address("me")), "{text}");
     stage.click("Copy address");
     assert!(stage.text().contains("Copied"));
 }
 
 #[test]
-fn a_friend_is_chosen_and_called() {
+fn a_friend_is_chosen_called_and_compared() {
     let mut stage = up();
     stage.click("Mira Okafor");
-    let text = stage.text();
-    assert!(text.contains("Safety words") && text.contains("one two three four five six"), "{text}");
-    stage.click("Video call");
+    stage.click("Video");
     assert!(stage.sent().contains(&format!("Call {{ friend: {:?}, video: true }}", sample_id("Mira Okafor"))));
+    stage.click("Details");
+    let text = stage.text();
+    assert!(text.contains("Safety words") && text.contains("three"), "{text}");
     stage.click("They are the same");
     assert!(stage.sent().contains("verified: true"));
+    stage.click("How good would a call be?");
+    assert!(stage.sent().contains("Preflight"));
+    assert!(stage.text().contains("Trying the path"));
     stage.click("Remove friend");
     assert!(stage.text().contains("Remove Mira Okafor?"));
     stage.click("Cancel");
     assert!(stage.shell.state.dialog.is_none());
     assert_eq!(stage.sent(), "[]");
+    stage.click("Remove friend");
+    stage.click("Remove");
+    assert!(stage.sent().contains("Remove { friend"));
+}
+
+#[test]
+fn a_conversation_is_read_and_written() {
+    let mut stage = chat();
+    let text = stage.text();
+    for expected in ["Are you there", "https://example.org/menu", "holiday.jpg", "Today"] {
+        assert!(text.contains(expected), "{expected} is missing in {text}");
+    }
+    assert!(stage.sent().contains("MarkRead"), "what is seen is read");
+    stage.click("Message to Mira Okafor");
+    stage.write("Hello");
+    stage.key(Key::Enter, Modifiers::SHIFT);
+    stage.write("there");
+    assert!(!stage.sent().contains("Send"), "Shift+Enter begins a new line");
+    stage.key(Key::Enter, Modifiers::NONE);
+    assert!(stage.sent().contains("text: \"Hello\\nthere\""));
+    assert!(stage.shell.model.chats.drafts.values().all(String::is_empty));
+}
+
+#[test]
+fn a_file_is_accepted_paused_and_given_up() {
+    let mut stage = chat();
+    stage.click("Accept");
+    assert!(stage.sent().contains("act: Accept"));
+    stage.shell.model.apply(Update::Event(Event::File { file: file(FileState::Running) }), NOW);
+    assert!(stage.text().contains("1.2 MB of 4.8 MB · 640 kB/s"));
+    stage.click("Pause");
+    assert!(stage.sent().contains("act: Pause"));
+    stage.shell.model.apply(Update::Event(Event::File { file: file(FileState::Paused) }), NOW);
+    stage.click("Resume");
+    stage.click("Cancel");
+    let sent = stage.sent();
+    assert!(sent.contains("act: Resume") && sent.contains("act: Cancel"), "{sent}");
 }
 
 #[test]
 fn a_strangers_request_is_accepted_or_blocked() {
+    let mut stage = up();
     let request = Request {
         id: sample_id("carl"),
-        name: "Carl".into(),
+        name: "Carl\u{202e}".into(),
         message: "it's me".into(),
         received_ms: NOW,
         says_friends: false,
     };
-    let mut stage = up();
     stage.shell.model.apply(Update::Event(Event::Request { request }), NOW);
     let text = stage.text();
-    assert!(text.contains("Carl") && text.contains("it's me"), "{text}");
+    assert!(text.contains("Carl") && text.contains("it's me") && !text.contains('\u{202e}'), "{text}");
     stage.click("Accept");
     let expected = RequestAnswer::Accept { name: None };
     assert!(stage.sent().contains(&format!("{expected:?}")));
@@ -191,14 +111,33 @@ fn a_strangers_request_is_accepted_or_blocked() {
 #[test]
 fn a_friend_is_added_by_the_address() {
     let mut stage = up();
-    stage.click("Add a friend");
-    stage.pass(vec![]);
+    stage.key(Key::N, Modifiers::COMMAND);
+    stage.settle();
     stage.pass(vec![Input::Paste(" twocan1abc ".into())]);
-    let Some(Dialog::Add { address, .. }) = &stage.shell.state.dialog else { panic!("the dialog is open") };
-    assert_eq!(address, " twocan1abc ");
-    stage.click("Ask");
+    let Some(Dialog::Add(add)) = &stage.shell.state.dialog else { panic!("the dialog is open") };
+    assert_eq!(add.address, " twocan1abc ");
+    stage.click("Send request");
     assert!(stage.sent().contains("Add(AddFriend { address: \"twocan1abc\", name: None, message: None })"));
     assert!(stage.shell.state.dialog.is_none());
+    stage.click("Add a friend");
+    stage.key(Key::Escape, Modifiers::NONE);
+    stage.settle();
+    assert!(stage.shell.state.dialog.is_none());
+}
+
+#[test]
+fn missed_calls_are_listed_and_called_back() {
+    let mut stage = up();
+    stage.shell.model.desk.history = samples::history();
+    assert!(stage.shell.model.desk.missed() > 0);
+    stage.click("Calls");
+    let text = stage.text();
+    assert!(text.contains("Pavel Novák, missed") && text.contains("incoming · 12:03"), "{text}");
+    assert!(stage.sent().contains("HistorySeen") && stage.shell.model.desk.missed() == 0);
+    stage.click("Calls: Missed");
+    assert!(!stage.text().contains("incoming"));
+    stage.click("Call Pavel Novák");
+    assert!(stage.sent().contains("Call {"));
 }
 
 #[test]
@@ -208,35 +147,206 @@ fn a_missing_node_is_explained_and_can_be_started() {
     stage.click("Start it");
     assert_eq!(stage.sent(), "[StartNode]");
     assert!(stage.text().contains("Starting"));
-    let mut stage = Stage::new([Update::Missing(Error::new(Code::Version, "it is older").hint("update it"))]);
+    let error = Error::new(Code::Version, "it is older").hint("update it");
+    let mut stage = Stage::new([Update::Missing(error)]);
     let text = stage.text();
-    assert!(text.contains("it is older") && text.contains("update it") && !text.contains("Start it"), "{text}");
+    assert!(text.contains("Versions do not fit") && text.contains("it is older"), "{text}");
+    stage.click("Restart the node");
+    assert_eq!(stage.sent(), "[RestartNode]");
+}
+
+#[test]
+fn a_node_that_stops_is_told_and_what_was_written_is_kept() {
+    let mut stage = up();
+    stage.click("Mira Okafor");
+    stage.click("Message to Mira Okafor");
+    stage.write("half a sen");
+    stage.shell.model.apply(Update::Missing(Error::new(Code::NoNode, "gone")), NOW);
+    assert!(stage.text().contains("Your node has stopped"));
+    stage.shell.model.apply(Update::Connected(snapshot()), NOW);
+    let text = stage.text();
+    assert!(text.contains("half a sen") && text.contains("Mira Okafor"), "{text}");
 }
 
 #[test]
 fn a_locked_node_asks_for_its_passphrase() {
     let mut stage = Stage::new([Update::Locked]);
-    stage.shell.state.passphrase = "open sesame".into();
-    stage.click("Unlock");
-    assert!(matches!(&stage.commands[..], [Command::Unlock(p)] if p.passphrase == "open sesame"));
+    stage.write("open sesame");
+    stage.key(Key::Enter, Modifiers::NONE);
+    stage.settle();
+    assert!(
+        matches!(&stage.commands[..], [Command::Unlock(p)] if p.passphrase == "open sesame"),
+        "{:?}",
+        stage.commands
+    );
     assert!(stage.shell.state.passphrase.is_empty());
 }
 
 #[test]
-fn everything_can_be_drawn_in_light_and_dark_and_with_odd_names() {
-    let odd = ["", " ", "名前", "a\nb", &"W".repeat(64), "🦜 parrot"];
-    for theme in [Theme::Light, Theme::Dark] {
-        let mut snapshot = snapshot();
-        snapshot.friends.extend(odd.iter().map(|name| sample_friend(name)));
-        let mut stage = Stage::new([Update::Connected(snapshot), Update::Refused(Error::new(Code::Internal, "oh"))]);
+fn the_first_start_takes_three_steps() {
+    let mut stage = Stage::new([Update::Missing(Error::new(Code::NoNode, "none"))]);
+    stage.shell.state.first = Some(First::default());
+    stage.shell.state.synthetic = true;
+    assert!(stage.text().contains("Welcome to twocan"));
+    stage.click("Get started");
+    assert_eq!(stage.sent(), "[StartNode]");
+    let mut new = snapshot();
+    (new.identity.name, new.friends) = (String::new(), vec![]);
+    stage.shell.model.apply(Update::Connected(new), NOW);
+    stage.settle();
+    stage.write("Zoë");
+    stage.key(Key::Enter, Modifiers::NONE);
+    stage.settle();
+    assert!(stage.sent().contains("SetName(\"Zoë\")"));
+    assert!(stage.text().contains(&sample_address("me")));
+    stage.click("Continue");
+    assert!(stage.text().contains("Play a test sound"));
+    stage.click("Switch on");
+    assert!(stage.sent().contains("InstallService"));
+    stage.click("Start using twocan");
+    assert!(stage.shell.state.first.is_none() && stage.shell.state.prefs.welcomed);
+    assert!(stage.text().contains("No friends yet"));
+}
+
+#[test]
+fn settings_reach_the_node() {
+    let mut stage = up();
+    stage.shell.model.desk = samples::desk();
+    stage.key(Key::Num4, Modifiers::COMMAND);
+    stage.click("Network");
+    assert!(stage.text().contains("Open UDP port 4001 in your firewall."));
+    stage.click("Hide my network address");
+    assert!(stage.sent().contains("SetPrivacy(Privacy { hide_address: true })"));
+    stage.click("Messages and files");
+    stage.click("Read marks");
+    assert!(stage.sent().contains("read_marks: Some(false)"));
+    stage.click("Appearance");
+    stage.click("Theme: Dark");
+    assert_eq!(stage.shell.state.prefs.look, crate::prefs::Look::Dark);
+    stage.click("Notifications");
+    stage.click("Ring with sound");
+    assert!(!stage.shell.state.prefs.ring);
+    stage.click("Identity and backup");
+    stage.click("Make a backup");
+    stage.write("long enough");
+    stage.click("Once more");
+    stage.write("long enough");
+    stage.key(Key::Enter, Modifiers::NONE);
+    stage.settle();
+    assert!(stage.sent().contains("Backup(Passphrase(..))"));
+}
+
+#[test]
+fn ten_thousand_friends_cost_no_more_than_those_that_are_seen() {
+    let mut many = snapshot();
+    many.friends = (0..10_000).map(|n| sample_friend(&format!("Friend {n:05}"))).collect();
+    let mut stage = Stage::new([Update::Connected(many)]);
+    let rows = |stage: &mut Stage| stage.text().lines().filter(|line| line.starts_with("Friend ")).count();
+    let most = (stage.size.y / ROW) as usize + 2;
+    let first = rows(&mut stage);
+    assert!((5..=most).contains(&first), "{first} rows of at most {most}");
+    let wheel = Input::MouseWheel {
+        unit: eframe::egui::MouseWheelUnit::Point,
+        delta: Vec2::new(0.0, -300_000.0),
+        phase: eframe::egui::TouchPhase::Move,
+        modifiers: Modifiers::NONE,
+    };
+    stage.pass(vec![Input::PointerMoved(eframe::egui::pos2(200.0, 400.0))]);
+    stage.pass(vec![wheel]);
+    stage.settle();
+    let text = stage.text();
+    assert!(rows(&mut stage) <= most && !text.contains("Friend 00000"), "it has scrolled");
+    stage.shell.state.search = "Friend 09999".into();
+    assert_eq!(rows(&mut stage), 1);
+}
+
+#[test]
+fn everything_can_be_drawn_in_every_language_and_with_odd_names() {
+    let odd = [
+        "",
+        " ",
+        "名前",
+        "مريم",
+        "a\nb",
+        &"W".repeat(10_000),
+        "🦜 parrot",
+        "\u{202e}evil",
+        "Z\u{301}\u{301}\u{301}\u{301}",
+    ];
+    for (theme, language) in [(Theme::Light, Language::German), (Theme::Dark, Language::English)] {
+        let mut many = snapshot();
+        many.friends.extend(odd.iter().map(|name| sample_friend(name)));
+        let refused = Update::Refused(Error::new(Code::Internal, "oh"));
+        let mut stage = Stage::sized(Vec2::new(640.0, 420.0), [Update::Connected(many), refused]);
+        stage.shell.state.prefs.language = Some(language);
         stage.context.set_theme(theme);
-        stage.shell.state.dialog = Some(Dialog::Name("x".into()));
+        stage.shell.model.desk = samples::desk();
         assert!(stage.text().contains("oh"));
         for name in odd {
-            stage.shell.state.dialog = None;
             stage.shell.model.selected = Some(sample_id(name));
-            stage.pass(vec![]);
+            for details in [true, false] {
+                stage.shell.state.details = details;
+                stage.pass(vec![]);
+            }
         }
-        stage.context.set_theme(egui::ThemePreference::System);
+        for section in SECTIONS {
+            stage.shell.state.page = Page::Settings(section);
+            stage.settle();
+        }
+        let _ = stage.picture();
+        stage.context.set_theme(ThemePreference::System);
     }
+}
+
+#[test]
+fn everything_that_can_be_operated_has_a_name() {
+    let mut stage = chat();
+    let mut pages = vec![("conversation", stage.controls())];
+    for section in SECTIONS {
+        stage.shell.state.page = Page::Settings(section);
+        pages.push(("settings", stage.controls()));
+    }
+    stage.shell.state.page = Page::Address;
+    stage.shell.state.dialog = Some(Dialog::add());
+    pages.push(("add", stage.controls()));
+    for (page, controls) in pages {
+        assert!(controls.len() > 4, "{page}");
+        for (role, name) in controls {
+            assert!(name.is_some_and(|name| !name.trim().is_empty()), "a {role:?} of {page} has no name");
+        }
+    }
+}
+
+#[test]
+fn the_keyboard_alone_reaches_a_friend_and_calls() {
+    let mut stage = up();
+    stage.key(Key::F, Modifiers::COMMAND);
+    stage.settle();
+    stage.write("jonas");
+    stage.key(Key::Enter, Modifiers::NONE);
+    stage.settle();
+    assert_eq!(stage.shell.model.selected, Some(sample_id("Jonas Lindqvist")));
+    stage.shell.state.search.clear();
+    // From the search field on to the buttons of the page.
+    for _ in 0..60 {
+        stage.key(Key::Tab, Modifiers::NONE);
+        stage.key(Key::Enter, Modifiers::NONE);
+        if stage.commands.iter().any(|command| matches!(command, Command::Call { .. })) {
+            return;
+        }
+        stage.shell.state.dialog = None;
+        stage.shell.state.page = Page::People;
+        stage.shell.model.selected = Some(sample_id("Jonas Lindqvist"));
+    }
+    panic!("no call button was reached");
+}
+
+#[test]
+fn a_call_rings_and_is_answered_or_declined() {
+    let mut stage = up();
+    let incoming = call(CallState::Ringing, Direction::Incoming);
+    stage.shell.model.apply(Update::Event(Event::CallIncoming { call: incoming }), NOW);
+    assert!(stage.text().contains("Mira Okafor"));
+    stage.shell.state.page = Page::Settings(Section::Profile);
+    assert!(stage.text().contains("Mira Okafor"), "it rings on every page");
 }

@@ -23,6 +23,9 @@ crate::words! {
     HOURS_AGO = "{0} h ago", "vor {0} Std.";
     YESTERDAY = "yesterday", "gestern";
     TODAY = "Today", "Heute";
+    DAY_BEFORE = "Yesterday", "Gestern";
+    MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", "Jan. Feb. März Apr. Mai Juni Juli Aug. Sept. Okt. Nov. Dez.";
+    DAY_MONTH = "{0} {1}", "{0}. {1}";
     DAYS_AGO = "{0} days ago", "vor {0} Tagen";
     LONG_AGO = "long ago", "vor langer Zeit";
     CHATS = "Chats", "Chats";
@@ -33,4 +36,17 @@ crate::words! {
     ADD_FRIEND = "Add a friend", "Freund hinzufügen";
     SAVED_AS = "Saved as {0}", "Gespeichert als {0}";
     CANNOT_SAVE = "The file cannot be written: {0}", "Die Datei kann nicht geschrieben werden: {0}";
+    CHOOSE = "Choose", "Auswählen";
+    SEND = "Send", "Senden";
+    CHOOSE_FILE = "Choose a file", "Datei auswählen";
+    CHOOSE_PICTURE = "Choose a picture", "Bild auswählen";
+    CHOOSE_BACKUP = "Choose a backup", "Sicherung auswählen";
+    CHOOSE_FOLDER = "Choose a folder", "Ordner auswählen";
+    SAVE_AS = "Save as", "Speichern unter";
+    FOLDER_UP = "Up", "Nach oben";
+    HOME = "Home folder", "Persönlicher Ordner";
+    FOLDER_EMPTY = "There is nothing to choose in this folder.", "In diesem Ordner gibt es nichts zum Auswählen.";
+    ON = "On", "Ein";
+    OFF = "Off", "Aus";
+    LOADING = "One moment…", "Einen Moment …";
 }

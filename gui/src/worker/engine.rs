@@ -2,7 +2,7 @@
 //! node goes away.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use futures::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use twocan_control::{
-    AnswerCall, Call, CallId, CallUpdate, Code, Decline, Error, Event, FriendId, FriendUpdate, Handle, PlaceCall,
-    Profile, Result, SetAvailability, TakeSeat,
+    AnswerCall, Call, CallId, CallUpdate, Code, Decline, Error, Event, FriendId, FriendUpdate, Handle, Passphrase,
+    PlaceCall, Profile, Result, SetAvailability, TakeSeat,
 };
 
 use twocan_media::session::Share;
@@ -42,7 +42,7 @@ const ASK: Duration = Duration::from_secs(1);
 
 /// What commands share.
 #[derive(Clone)]
-struct Desk {
+pub(super) struct Desk {
     options: Options,
     updates: mpsc::Sender<Update>,
     wake: Wake,
@@ -108,6 +108,27 @@ impl Engine {
                 () = &mut pause => return false,
                 command = commands.recv() => match command {
                     None => return true,
+                    Some(Command::Restore { secret, file }) => {
+                        let home = &self.desk.options.home;
+                        let restored = restore(home, &secret, file.as_deref()).await;
+                        let told = match restored {
+                            Ok(()) => start_node(home).await,
+                            Err(error) => Err(error),
+                        };
+                        if let Err(error) = told {
+                            self.desk.tell(Update::Refused(error)).await;
+                        }
+                        return false;
+                    }
+                    Some(Command::RestartNode) => {
+                        let home = &self.desk.options.home;
+                        // If there is nothing to be stopped, starting says what is the matter.
+                        drop(run_twocan(home, &["down"], None).await);
+                        if let Err(error) = start_node(home).await {
+                            self.desk.tell(Update::Refused(error)).await;
+                        }
+                        return false;
+                    }
                     Some(Command::StartNode) => {
                         if let Err(error) = start_node(&self.desk.options.home).await {
                             self.desk.tell(Update::Refused(error)).await;
@@ -187,13 +208,17 @@ impl Engine {
 }
 
 impl Desk {
-    async fn tell(&self, update: Update) {
+    pub(super) fn home(&self) -> &Path {
+        &self.options.home
+    }
+
+    pub(super) async fn tell(&self, update: Update) {
         // Without a window there is nobody to tell.
         drop(self.updates.send(update).await);
         (self.wake)();
     }
 
-    async fn refresh<H: Handle>(&self, node: &H) {
+    pub(super) async fn refresh<H: Handle>(&self, node: &H) {
         // If the node is gone the event stream says so.
         if let (Ok(identity), Ok(status)) = (node.identity().await, node.status().await) {
             self.tell(Update::Refreshed { identity, status }).await;
@@ -247,7 +272,8 @@ impl Desk {
                 self.refresh(&node).await;
                 Ok(())
             }
-            Command::Unlock(_) | Command::StartNode => Ok(()),
+            Command::Node(command) => self.page(&node, command).await,
+            Command::Unlock(_) | Command::StartNode | Command::RestartNode | Command::Restore { .. } => Ok(()),
         }
     }
 
@@ -500,20 +526,42 @@ fn close(running: Option<Running>) {
 }
 
 /// Runs `twocan up`, which comes with this program.
-async fn start_node(home: &PathBuf) -> Result<()> {
-    let failed = |text: String| Error::new(Code::NoNode, text).hint("`twocan up` in a terminal says more");
+async fn start_node(home: &Path) -> Result<()> {
+    run_twocan(home, &["up"], None).await
+}
+
+/// Brings an identity back by `twocan restore`: from the 24 words, or from a backup with its passphrase.
+async fn restore(home: &Path, secret: &Passphrase, file: Option<&Path>) -> Result<()> {
+    let file = file.map(|path| path.to_string_lossy().into_owned());
+    let args: Vec<&str> = std::iter::once("restore").chain(file.as_deref()).collect();
+    run_twocan(home, &args, Some(&secret.passphrase)).await
+}
+
+/// Runs the program `twocan`, which comes with this one, for this home.
+pub(super) async fn run_twocan(home: &Path, args: &[&str], input: Option<&str>) -> Result<()> {
+    let words = args.first().copied().unwrap_or_default();
+    let failed =
+        |text: String| Error::new(Code::NoNode, text).hint(format!("`twocan {words}` in a terminal says more"));
     let here = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let program = here.with_file_name(format!("twocan{}", std::env::consts::EXE_SUFFIX));
     if !program.exists() {
         return Err(failed(format!("the program twocan is not where twocan-gui is ({})", program.display())));
     }
     let mut command = tokio::process::Command::new(program);
-    command.arg("up").env(twocan_control::paths::HOME_VARIABLE, home).stdin(std::process::Stdio::null());
-    let output = tokio::time::timeout(START_TIMEOUT, command.kill_on_drop(true).output()).await;
-    let output = output.map_err(|_| failed("the node does not start".into()))?.map_err(|e| failed(e.to_string()))?;
+    command.args(args).env(twocan_control::paths::HOME_VARIABLE, home).kill_on_drop(true);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().map_err(|e| failed(e.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take()
+        && let Some(input) = input
+    {
+        // If it does not read, it says why in its own words.
+        drop(tokio::io::AsyncWriteExt::write_all(&mut stdin, format!("{input}\n").as_bytes()).await);
+    }
+    let output = tokio::time::timeout(START_TIMEOUT, child.wait_with_output()).await;
+    let output = output.map_err(|_| failed("it does not end".into()))?.map_err(|e| failed(e.to_string()))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(said.trim().lines().next().unwrap_or("the node does not start").to_owned()))
+    Err(failed(said.trim().lines().next().unwrap_or("it failed without a word").to_owned()))
 }

@@ -114,7 +114,7 @@ async fn a_locked_node_is_unlocked() {
     });
     let there = Arc::new(AtomicBool::new(true));
     let mut setup = Setup { worker: worker.unwrap(), node, there, woken: Arc::default() };
-    setup.until(|update| (update == Update::Locked).then_some(())).await;
+    setup.until(|update| matches!(update, Update::Locked).then_some(())).await;
     setup.worker.send(Command::Unlock(Passphrase { passphrase: "wrong".into() })).unwrap();
     setup.until(|update| matches!(update, Update::Refused(e) if e.code == Code::WrongPassphrase).then_some(())).await;
     setup.worker.send(Command::Unlock(Passphrase { passphrase: "sesame".into() })).unwrap();
@@ -182,7 +182,7 @@ async fn an_answered_call_carries_sound_and_picture_and_ends() {
         .await;
     far.tx.send(MediaMessage::Control(MediaControl::Ended)).await.ok();
     drop(far);
-    setup.until(|update| (update == Update::Seat(None)).then_some(())).await;
+    setup.until(|update| matches!(update, Update::Seat(None)).then_some(())).await;
     assert!(setup.worker.live().get().is_none());
 }
 
