@@ -36,8 +36,16 @@ pub(super) struct Heights {
     known: BTreeMap<u64, f32>,
 }
 
-pub(super) fn show(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
-    let Some(friend) = model.selected().cloned() else { return };
+/// The lines of the conversation with this friend.
+pub(super) fn show(
+    ui: &mut Ui,
+    id: &str,
+    model: &mut Model,
+    state: &mut State,
+    view: &View,
+    commands: &mut Vec<Command>,
+) {
+    let Some(friend) = model.friend(id).cloned() else { return };
     let lines = model.chats.lines_mut(&friend.id);
     if !lines.asked && friend.state == twocan_control::FriendState::Accepted {
         (lines.asked, lines.loading) = (true, true);

@@ -17,9 +17,10 @@ use crate::worker::node::NodeCommand;
 /// Highest field, in lines; then it scrolls.
 const MAX_ROWS: f32 = 6.0;
 
-pub(super) fn show(ui: &mut Ui, model: &mut Model, state: &mut State, commands: &mut Vec<Command>) {
+/// The field of the conversation with this friend.
+pub(super) fn show(ui: &mut Ui, id: &str, model: &mut Model, state: &mut State, commands: &mut Vec<Command>) {
     let palette = Palette::of(ui);
-    let Some(friend) = model.selected().cloned() else { return };
+    let Some(friend) = model.friend(id).cloned() else { return };
     dropped(ui, &friend.id, &friend.name, state, commands);
     if let Some(trouble) = model.chats.conversation(&friend.id).and_then(|whole| whole.trouble.clone()) {
         crate::design::card::note(ui, trouble);

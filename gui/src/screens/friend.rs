@@ -32,27 +32,30 @@ pub(super) fn show(ui: &mut Ui, model: &mut Model, state: &mut State, view: &Vie
             details::show(ui, model, state, view, commands);
         });
     }
-    conversation(ui, model, state, view, commands);
+    if let Some(id) = model.selected.clone() {
+        conversation(ui, &id, model, state, view, commands);
+    }
 }
 
 /// The lines and the field to write into: also shown beside a call.
 pub(super) fn conversation(
     ui: &mut Ui,
+    id: &str,
     model: &mut Model,
     state: &mut State,
     view: &View,
     commands: &mut Vec<Command>,
 ) {
     let palette = Palette::of(ui);
-    let Some(friend) = model.selected() else { return };
+    let Some(friend) = model.friend(id) else { return };
     if friend.state == FriendState::Accepted {
         let foot = Frame::new().fill(palette.page).inner_margin(Margin { left: 16, right: 14, top: 8, bottom: 14 });
         Panel::bottom("composer").resizable(false).show_separator_line(false).frame(foot).show(ui, |ui| {
-            composer::show(ui, model, state, commands);
+            composer::show(ui, id, model, state, commands);
         });
     }
     let frame = Frame::new().fill(palette.page).inner_margin(Margin { left: 20, right: 6, top: 0, bottom: 0 });
-    CentralPanel::default().frame(frame).show(ui, |ui| chat::show(ui, model, state, view, commands));
+    CentralPanel::default().frame(frame).show(ui, |ui| chat::show(ui, id, model, state, view, commands));
 }
 
 fn header(ui: &mut Ui, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
