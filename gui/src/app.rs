@@ -12,12 +12,12 @@ use crate::model::call::Party;
 use crate::model::{self, Model, Update};
 use crate::pace::Pace;
 use crate::places;
-use crate::screens::{self, State, View};
+use crate::screens::{self, Dialog, State, View};
 use crate::seat::textures::Drawn;
 use crate::seat::{Devices, Film, Live, Place, Textures};
 use crate::theme;
-use crate::{clock, text};
 use crate::worker::{Command, Options, Wake, Worker};
+use crate::{clock, text};
 
 /// Times in the window ("5 min ago", the length of a call) are brought up to date this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,11 +32,11 @@ fn camera_of(word: &str) -> anyhow::Result<VideoSource> {
     })
 }
 
-/// Opens the window and stays until it is closed.
+/// Opens the window and stays until it is closed; with an address, to ask its owner to be a friend.
 ///
 /// # Errors
 /// There is no display, no OpenGL, or no home folder.
-pub fn run() -> anyhow::Result<()> {
+pub fn run(address: Option<String>) -> anyhow::Result<()> {
     let home = twocan_control::paths::home();
     let home = home.ok_or_else(|| anyhow::anyhow!("there is no home folder: set $HOME or $TWOCAN_HOME"))?;
     // For machines without microphone and camera, and for those who want to see how it looks.
@@ -45,7 +45,7 @@ pub fn run() -> anyhow::Result<()> {
     let camera = camera.map(|word| camera_of(&word)).transpose()?;
     let options = Options { home, devices: Devices { synthetic, camera } };
     let kept = options.home.clone();
-    open_kept(synthetic, Some(kept), |wake| Worker::start(options, wake))
+    open_kept(synthetic, Some(kept), address, |wake| Worker::start(options, wake))
 }
 
 /// Opens the window on a worker of one's choice; with `synthetic` sound the bell is silent, too.
@@ -53,13 +53,14 @@ pub fn run() -> anyhow::Result<()> {
 /// # Errors
 /// There is no display, or no OpenGL.
 pub fn open(synthetic: bool, worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static) -> anyhow::Result<()> {
-    open_kept(synthetic, None, worker)
+    open_kept(synthetic, None, None, worker)
 }
 
 /// The same, with what is kept in a home.
 fn open_kept(
     synthetic: bool,
     kept: Option<PathBuf>,
+    address: Option<String>,
     worker: impl FnOnce(Wake) -> std::io::Result<Worker> + 'static,
 ) -> anyhow::Result<()> {
     let viewport = egui::ViewportBuilder::default()
@@ -75,7 +76,8 @@ fn open_kept(
         let waking = pace.clone();
         let worker = worker(Arc::new(move || waking.request(&context)))?;
         let attention = Attention::new(&creation.egui_ctx, synthetic);
-        let state = kept.map(|home| State::of_home(&home, &creation.egui_ctx, synthetic)).unwrap_or_default();
+        let mut state = kept.map(|home| State::of_home(&home, &creation.egui_ctx, synthetic)).unwrap_or_default();
+        state.dialog = address.filter(|_| state.first.is_none()).map(|address| Dialog::adding(&address));
         let shell = Shell { state, ..Shell::default() };
         Ok(Box::new(App { worker, pace, attention, shell }))
     });

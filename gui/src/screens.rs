@@ -115,14 +115,12 @@ fn whole(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, command
         whole.show(ui, |ui| call::show(ui, model, &mut state.call, view, commands));
         return;
     }
-    CentralPanel::default().frame(page).show(ui, |ui| {
-        match state.page {
-            Page::Settings(section) => settings::show(ui, section, model, state, view, commands),
-            Page::People | Page::Calls if model.selected().is_some() => {
-                friend::show(ui, model, state, view, commands);
-            }
-            _ => address::show(ui, model, state, view, commands),
+    CentralPanel::default().frame(page).show(ui, |ui| match state.page {
+        Page::Settings(section) => settings::show(ui, section, model, state, view, commands),
+        Page::People | Page::Calls if model.selected().is_some() => {
+            friend::show(ui, model, state, view, commands);
         }
+        _ => address::show(ui, model, state, view, commands),
     });
 }
 

@@ -4,7 +4,7 @@ mod add;
 mod secrets;
 
 use eframe::egui::Ui;
-use twocan_control::limits::MAX_NAME;
+use twocan_control::limits::{MAX_FRIEND, MAX_NAME};
 
 use super::{State, View};
 use crate::design::card::note;
@@ -79,6 +79,14 @@ impl Dialog {
     #[must_use]
     pub fn add() -> Self {
         Self::Add(Add::default())
+    }
+
+    /// Adding the friend with this address.
+    #[must_use]
+    pub fn adding(address: &str) -> Self {
+        let mut add = Add::default();
+        add.address = address.chars().filter(|c| !c.is_control()).take(MAX_FRIEND).collect();
+        Self::Add(add)
     }
 }
 

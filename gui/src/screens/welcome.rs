@@ -39,7 +39,7 @@ pub(super) fn show(ui: &mut Ui, model: &mut Model, state: &mut State, view: &Vie
             Frame::new()
                 .inner_margin(Margin { left: side.min(120.0) as i8, right: side.min(120.0) as i8, top: 0, bottom: 0 })
                 .show(ui, |ui| {
-                    ui.add_space((side - 120.0).max(0.0).min(20.0));
+                    ui.add_space((side - 120.0).clamp(0.0, 20.0));
                     dots(ui, first.step);
                     ui.add_space(space::L);
                     match first.step {
