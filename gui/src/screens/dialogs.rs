@@ -173,9 +173,9 @@ fn own_name(ui: &Ui, name: &mut String, commands: &mut Vec<Command>) -> Choice {
 /// Gives the first field of a dialog the keyboard when the dialog opens.
 fn focus(ui: &Ui, response: &eframe::egui::Response) {
     let id = ui.id().with("focused-once");
-    let before =
-        ui.data_mut(|data| std::mem::replace(data.get_temp_mut_or_default::<u64>(id), ui.ctx().cumulative_pass_nr()));
-    if before + 2 < ui.ctx().cumulative_pass_nr() || before == 0 {
+    let now = ui.ctx().cumulative_pass_nr();
+    let before = ui.data_mut(|data| std::mem::replace(data.get_temp_mut_or_default::<u64>(id), now));
+    if before + 2 < now || before == 0 {
         response.request_focus();
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Stage {
     raster: Raster,
     time: f64,
     nodes: Vec<(NodeId, Node)>,
+    focus: NodeId,
 }
 
 impl Stage {
@@ -46,7 +47,17 @@ impl Stage {
             shell.model.apply(update, NOW);
         }
         let (raster, live) = (Raster::default(), Live::default());
-        let mut stage = Self { context, shell, size, commands: Vec::new(), live, raster, time: 0.0, nodes: Vec::new() };
+        let mut stage = Self {
+            context,
+            shell,
+            size,
+            commands: Vec::new(),
+            live,
+            raster,
+            time: 0.0,
+            nodes: Vec::new(),
+            focus: NodeId(0),
+        };
         // Fonts and sizes are known after a pass or two.
         stage.settle();
         stage
@@ -69,6 +80,7 @@ impl Stage {
         self.raster.update(&output.textures_delta);
         if let Some(update) = &output.platform_output.accesskit_update {
             self.nodes.clone_from(&update.nodes);
+            self.focus = update.focus;
         }
         output
     }
@@ -95,6 +107,12 @@ impl Stage {
 
     fn names(&self) -> Vec<&str> {
         self.nodes.iter().filter_map(|(_, node)| node.label().or(node.value())).collect()
+    }
+
+    /// The name of what has the keyboard.
+    pub(super) fn focused(&self) -> String {
+        let node = self.nodes.iter().find(|(id, _)| *id == self.focus).map(|(_, node)| node);
+        node.and_then(|node| node.label().or(node.value())).unwrap_or_default().to_owned()
     }
 
     /// Names of everything that can be operated, with its role.
