@@ -56,13 +56,10 @@ pub fn banner(ui: &mut Ui, icon: char, text: &str, colour: Color32, action: Opti
             ui.horizontal(|ui| {
                 ui.label(letters::icon_fill(icon, 19.0).color(colour));
                 let room = ui.available_width() - action.map_or(0.0, |label| 40.0 + 8.0 * label.chars().count() as f32);
-                ui.allocate_ui_with_layout(
-                    Vec2::new(room, 0.0),
-                    Layout::left_to_right(Align::Center).with_main_wrap(true),
-                    |ui| {
-                        ui.label(letters::small(text).size(13.5));
-                    },
-                );
+                ui.vertical(|ui| {
+                    ui.set_max_width(room.max(60.0));
+                    ui.label(letters::small(text).size(13.5));
+                });
                 let label = action?;
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| ui.add(Button::secondary(label).small()))
                     .inner

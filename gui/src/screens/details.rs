@@ -1,6 +1,9 @@
 //! Details of a friend: safety words, how the friend is reached, and what can be changed or ended.
 
-use eframe::egui::{Align, Color32, CornerRadius, Frame, Layout, Margin, ScrollArea, Ui};
+use eframe::egui::{
+    Align, Color32, CornerRadius, FontId, Frame, Layout, Margin, ScrollArea, Sense, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, WidgetType,
+};
 use twocan_control::doctor::Grade;
 use twocan_control::{Friend, FriendState};
 
@@ -83,12 +86,21 @@ pub(super) fn chips<'a>(ui: &mut Ui, words: impl Iterator<Item = &'a str>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = eframe::egui::vec2(6.0, 6.0);
         for (at, word) in words.enumerate() {
-            let frame = Frame::new().fill(palette.field).corner_radius(CornerRadius::same(radius::S));
-            frame.stroke((1.0, palette.line)).inner_margin(Margin::symmetric(9, 5)).show(ui, |ui| {
-                ui.spacing_mut().item_spacing.x = 5.0;
-                ui.label(letters::tiny((at + 1).to_string()).color(palette.faint));
-                ui.label(letters::strong(word).size(14.0));
-            });
+            let write = |text: String, size: f32, ink: Color32| {
+                ui.painter().layout_no_wrap(text, FontId::new(size, letters::medium()), ink)
+            };
+            let number = write((at + 1).to_string(), letters::TINY, palette.faint);
+            let letters = write(word.to_owned(), 14.0, palette.text);
+            let size = Vec2::new(number.size().x + letters.size().x + 24.0, 30.0);
+            let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
+            response.widget_info(|| WidgetInfo::labeled(WidgetType::Label, true, word));
+            let stroke = Stroke::new(1.0, palette.line);
+            ui.painter().rect(rect, CornerRadius::same(radius::S), palette.field, stroke, StrokeKind::Inside);
+            let left = rect.left_center() + Vec2::new(9.0, 0.0);
+            let width = number.size().x;
+            ui.painter().galley(left - Vec2::new(0.0, number.size().y / 2.0), number, palette.faint);
+            let at = left + Vec2::new(width + 6.0, -letters.size().y / 2.0);
+            ui.painter().galley(at, letters, palette.text);
         }
     });
 }

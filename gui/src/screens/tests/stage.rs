@@ -73,7 +73,12 @@ impl Stage {
     pub(super) fn pass(&mut self, events: Vec<Input>) -> FullOutput {
         let screen_rect = Some(Rect::from_min_size(Pos2::ZERO, self.size));
         self.time += 0.5;
-        let input = RawInput { screen_rect, events, focused: true, time: Some(self.time), ..RawInput::default() };
+        let modifiers = events.iter().rev().find_map(|event| match event {
+            Input::Key { modifiers, .. } => Some(*modifiers),
+            _ => None,
+        });
+        let (modifiers, time) = (modifiers.unwrap_or_default(), Some(self.time));
+        let input = RawInput { screen_rect, events, modifiers, focused: true, time, ..RawInput::default() };
         let mut commands = Vec::new();
         let output = self.context.run_ui(input, |ui| commands.extend(self.shell.show(ui, NOW, &self.live)));
         self.commands.extend(commands);
