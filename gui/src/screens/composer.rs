@@ -37,7 +37,8 @@ pub(super) fn show(ui: &mut Ui, id: &str, model: &mut Model, state: &mut State, 
             ui.set_width(room - 32.0);
             let hint = fill(wc::WRITE_TO, &[&friend.name]);
             let height = 20.0 * MAX_ROWS;
-            let area = eframe::egui::ScrollArea::vertical().max_height(height).min_scrolled_height(22.0).id_salt("draft");
+            let area =
+                eframe::egui::ScrollArea::vertical().max_height(height).min_scrolled_height(22.0).id_salt("draft");
             area.show(ui, |ui| {
                 let edit = TextEdit::multiline(draft).id(field_id(&friend.id)).frame(Frame::NONE).desired_rows(1);
                 let edit = edit.margin(Margin::ZERO).desired_width(f32::INFINITY).char_limit(MAX_MESSAGE / 4);

@@ -208,7 +208,10 @@ fn a_screen_is_chosen_by_its_name() {
     offer.screens.push(Screen { number: 0, name: "eDP-1".into(), width: 1920, height: 1080, primary: true });
     offer.windows.push(Window { id: "0x7".into(), title: "Holiday plans".into(), width: 800, height: 600 });
     stage.shell.model.apply(Update::Found(Found::Screens(Ok(offer))), NOW);
-    stage.pass(vec![]);
+    // The dialog takes its place in the middle within a few passes.
+    for _ in 0..4 {
+        stage.pass(vec![]);
+    }
     stage.click("Holiday plans");
     stage.click("Share");
     let sent = stage.sent();
