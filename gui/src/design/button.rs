@@ -120,7 +120,8 @@ impl Widget for Button<'_> {
             let mut x = rect.center().x - content / 2.0;
             if let Some(icon) = icon {
                 let width = icon.size().x;
-                ui.painter().galley(Pos2::new(x, rect.center().y - icon.size().y / 2.0), icon, fade(ink));
+                let at = Pos2::new(x, rect.center().y - icon.size().y / 2.0);
+                ui.painter().galley_with_override_text_color(at, icon, fade(ink));
                 x += width + gap;
             }
             let at = Pos2::new(x, rect.center().y - label.size().y / 2.0);
