@@ -90,7 +90,7 @@ fn whole(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, command
     let palette = Palette::of(ui);
     let width = ui.available_width();
     ring::show(ui, model, &mut state.ring, view, commands);
-    if call::alone(ui, model, &mut state.call, view, commands) {
+    if call::alone(ui, model, state, view, commands) {
         return;
     }
     rail::keys(ui, state);
@@ -112,7 +112,7 @@ fn whole(ui: &mut Ui, model: &mut Model, state: &mut State, view: &View, command
     let page = Frame::new().fill(palette.page);
     if call::shown(model, &state.call).is_some() && matches!(state.page, Page::People | Page::Calls) {
         let whole = CentralPanel::default().frame(Frame::NONE);
-        whole.show(ui, |ui| call::show(ui, model, &mut state.call, view, commands));
+        whole.show(ui, |ui| call::show(ui, model, state, view, commands));
         return;
     }
     CentralPanel::default().frame(page).show(ui, |ui| match state.page {

@@ -19,10 +19,12 @@ use twocan_control::{Call, CallId, CallState};
 use twocan_media::audio::process::Transmit;
 
 use super::View;
+use crate::design::icon_button;
 use crate::model::Model;
 use crate::model::call::running;
 use crate::seat::Act;
-use crate::theme::Palette;
+use crate::text::{call as words, t};
+use crate::theme::{Palette, icons, letters};
 use crate::worker::Command;
 
 /// Behind the tiles.
@@ -69,17 +71,24 @@ pub(super) fn shown<'a>(model: &'a Model, state: &State) -> Option<&'a Call> {
 }
 
 /// Draws a call that has the window or the screen for itself. Returns whether it does.
-pub(super) fn alone(ui: &mut Ui, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) -> bool {
-    let Some(call) = shown(model, state).filter(|call| running(call)) else {
-        leave(ui.ctx(), state);
+pub(super) fn alone(
+    ui: &mut Ui,
+    model: &mut Model,
+    state: &mut super::State,
+    view: &View,
+    commands: &mut Vec<Command>,
+) -> bool {
+    let Some(call) = shown(model, &state.call).filter(|call| running(call)).cloned() else {
+        leave(ui.ctx(), &mut state.call);
         return false;
     };
-    if state.small.is_some() {
-        small::show(ui, call, model, state, view, commands);
-    } else if state.full {
-        page(ui, call, model, state, view, commands);
+    let (small, full) = (state.call.small.is_some(), state.call.full);
+    if small {
+        small::show(ui, &call, &mut state.call, view, commands);
+    } else if full {
+        show(ui, model, state, view, commands);
     }
-    state.full || state.small.is_some()
+    small || full
 }
 
 /// The call does not have the screen for itself any more.
@@ -91,10 +100,19 @@ fn leave(context: &egui::Context, state: &mut State) {
 }
 
 /// Draws the page.
-pub(super) fn show(ui: &mut Ui, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
-    if let Some(call) = shown(model, state) {
-        page(ui, call, model, state, view, commands);
+pub(super) fn show(ui: &mut Ui, model: &mut Model, state: &mut super::State, view: &View, commands: &mut Vec<Command>) {
+    let Some(call) = shown(model, &state.call).cloned() else { return };
+    let mut own = std::mem::take(&mut state.call);
+    if own.side == Side::Chat && running(&call) {
+        beside(ui, |ui| {
+            if side_head(ui, t(words::CHAT)) {
+                own.side = Side::None;
+            }
+            super::friend::conversation(ui, &call.friend, model, state, view, commands);
+        });
     }
+    page(ui, &call, model, &mut own, view, commands);
+    state.call = own;
 }
 
 fn page(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View, commands: &mut Vec<Command>) {
@@ -104,19 +122,8 @@ fn page(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View,
         return;
     }
     keys(ui, call, model, state, commands);
-    if state.side != Side::None {
-        let palette = Palette::of(ui);
-        let frame = Frame::new().fill(palette.side).inner_margin(Margin::same(16));
-        let room = ui.available_width();
-        Panel::right("call-side")
-            .exact_size(SIDE.min(room * 0.5))
-            .resizable(false)
-            .show_separator_line(false)
-            .frame(frame)
-            .show(ui, |ui| match state.side {
-                Side::Details => details::show(ui, call, model, state),
-                Side::Chat | Side::None => chat(ui, call, state),
-            });
+    if state.side == Side::Details {
+        beside(ui, |ui| details::show(ui, call, model, state));
     }
     let area = ui.available_rect_before_wrap();
     let mut on_stage = dark(ui, area);
@@ -125,19 +132,16 @@ fn page(ui: &mut Ui, call: &Call, model: &Model, state: &mut State, view: &View,
     end::consent(ui, call, commands);
 }
 
-/// The conversation beside the call.
-fn chat(ui: &mut Ui, call: &Call, state: &mut State) {
-    if side_head(ui, crate::text::t(crate::text::call::CHAT)) {
-        state.side = Side::None;
-    }
-    ui.label(&call.friend_name);
+/// What stands beside the call.
+fn beside(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
+    let frame = Frame::new().fill(Palette::of(ui).side).inner_margin(Margin::same(16));
+    let size = SIDE.min(ui.available_width() * 0.5);
+    let panel = Panel::right("call-side").exact_size(size).resizable(false).show_separator_line(false);
+    panel.frame(frame).show(ui, contents);
 }
 
 /// The head of what stands beside the call. Returns whether it is closed.
 fn side_head(ui: &mut Ui, title: &str) -> bool {
-    use crate::design::icon_button;
-    use crate::text::{call as words, t};
-    use crate::theme::{icons, letters};
     let mut closed = false;
     ui.horizontal(|ui| {
         ui.label(letters::heading(title));

@@ -8,7 +8,6 @@ use twocan_control::Call;
 use super::tile::{self, Tile};
 use super::{STAGE, State, controls, dark};
 use crate::design::icon_button;
-use crate::model::Model;
 use crate::screens::View;
 use crate::seat::Place;
 use crate::text::{call as words, t};
@@ -40,7 +39,6 @@ pub(super) fn leave(context: &egui::Context, state: &mut State) {
 pub(super) fn show(
     ui: &mut Ui,
     call: &Call,
-    _model: &Model,
     state: &mut State,
     view: &View,
     commands: &mut Vec<Command>,
