@@ -36,13 +36,7 @@ pub(super) fn leave(context: &egui::Context, state: &mut State) {
     }
 }
 
-pub(super) fn show(
-    ui: &mut Ui,
-    call: &Call,
-    state: &mut State,
-    view: &View,
-    commands: &mut Vec<Command>,
-) {
+pub(super) fn show(ui: &mut Ui, call: &Call, state: &mut State, view: &View, commands: &mut Vec<Command>) {
     CentralPanel::default().frame(Frame::NONE.fill(STAGE)).show(ui, |ui| {
         let area = ui.available_rect_before_wrap();
         let mut ui = dark(ui, area);
