@@ -16,9 +16,9 @@ pub fn start(desk: &mut Desktop, name: &str) -> Result<()> {
     if first.says("Get started") {
         desk.see("root", "What is your name?")?;
         desk.write(name)?;
-        desk.click("root", "Next")?;
+        desk.click("root", "Continue")?;
         desk.see("root", "Copy address")?;
-        desk.click("root", "Next")?;
+        desk.click("root", "Continue")?;
         desk.click("root", "Start using twocan")?;
     }
     desk.see("root", "Add a friend").map(drop)

@@ -128,7 +128,7 @@ async fn tell(story: &mut Story, people: &mut [(Desktop, PathBuf)]) -> Result<()
     alice.paint_root(PAINT.0)?;
     alice.click("root", "Share screen")?;
     alice.see("root", "Screens")?;
-    alice.click_on("root", "a screen to share", |thing| thing.role == "RadioButton")?;
+    alice.click_on("root", "a screen to share", |thing| thing.role == "RadioButton" && thing.name == "screen")?;
     story.step("choosing what to share", &[alice])?;
     alice.click_on("root", "Share", |thing| thing.name == "Share" && thing.role == "Button" && !thing.off)?;
     let shared = bob.until("alice's screen", |desk| {
