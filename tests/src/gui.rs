@@ -300,9 +300,11 @@ impl Desktop {
     /// Makes everything behind the windows one colour (`#rrggbb`).
     ///
     /// # Errors
-    /// The tool refuses.
+    /// There is no such tool.
     pub fn paint_root(&self, colour: &str) -> Result<()> {
-        self.run(&["display", "-window", "root", &format!("xc:{colour}")]).map(drop)
+        // It ends with 1 though it has painted, so its word is worth nothing: look with `shows`.
+        let painted = self.command("display").args(["-window", "root", &format!("xc:{colour}")]).status();
+        painted.map(drop).context("display (of ImageMagick)")
     }
 
     /// Whether the speaker plays something now, by its monitor; none where there is no sound server.

@@ -298,7 +298,13 @@ async fn lost_packets_of_a_picture_are_repaired() {
     };
     for sent in [false, true] {
         let counted = loop {
-            pair.a.send_video(access_unit(300, false)).await;
+            // What does not flow is not told of.
+            for _ in 0..20 {
+                clock.tick().await;
+                pair.a.send_video(access_unit(300, false)).await;
+            }
+            pair.a.drain_controls();
+            pair.b.drain_controls();
             let side = if sent { &mut pair.a } else { &mut pair.b };
             let event = side.event(|event| matches!(event, PeerEvent::Stats(_))).await;
             if let Some(counted) = repairs(&event, sent) {

@@ -372,7 +372,11 @@ impl twocan_control::Handle for Handle {
 
     async fn delete_conversation(&self, friend: &str) -> Result<()> {
         let whom = friend.to_owned();
-        self.run(move |service| service.delete_conversation(&whom)).await
+        if let Some(gone) = self.run(move |service| service.delete_conversation(&whom)).await? {
+            // The writer answers, or the node stops.
+            let _ = gone.await;
+        }
+        Ok(())
     }
 
     async fn files(&self) -> Result<Vec<FileTransfer>> {

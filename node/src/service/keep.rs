@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use twocan_protocol::address::ContactToken;
 use twocan_protocol::call::{CallRecord, HistoryRecord};
 use twocan_protocol::chat::{ChatRecord, LineRecord};
@@ -307,13 +308,25 @@ impl Records {
         self.lines.get(&line_key(friend, place)).ok().flatten()
     }
 
-    pub(super) fn forget_lines(&self, friend: &RootPublic, places: &[u64]) {
-        let changes = places.iter().map(|place| self.lines.removal(&line_key(friend, *place))).collect();
-        drop(tokio::spawn(log_failure(self.keeper.apply(changes))));
+    /// Forgets lines; the answer comes when they are gone from the disk.
+    pub(super) fn forget_lines(&self, friend: &RootPublic, places: &[u64]) -> oneshot::Receiver<()> {
+        self.gone(places.iter().map(|place| self.lines.removal(&line_key(friend, *place))).collect())
     }
 
-    pub(super) fn forget_chat(&self, friend: &RootPublic) {
-        self.later(Ok(self.chats.removal(friend.as_bytes())));
+    /// Forgets a conversation; the answer comes when it is gone from the disk.
+    pub(super) fn forget_chat(&self, friend: &RootPublic) -> oneshot::Receiver<()> {
+        self.gone(vec![self.chats.removal(friend.as_bytes())])
+    }
+
+    fn gone(&self, changes: Vec<Change>) -> oneshot::Receiver<()> {
+        let write = self.keeper.apply(changes);
+        let (done, gone) = oneshot::channel();
+        tokio::spawn(async move {
+            log_failure(write).await;
+            // Nobody may wait for it.
+            let _ = done.send(());
+        });
+        gone
     }
 
     /// The own picture.

@@ -42,9 +42,9 @@ impl Service {
                         self.session_input(root, link::Input::SendNow(Message::Chat(message)));
                     }
                 }
-                Output::Store(record, line) => written = Some(self.store_line(&record, line.as_ref())),
-                Output::Forget(root, places) => self.records.forget_lines(&root, &places),
-                Output::ForgetChat(root) => self.records.forget_chat(&root),
+                Output::Store(record, line) => written = both(written, self.store_line(&record, line.as_ref())),
+                Output::Forget(root, places) => written = both(written, self.records.forget_lines(&root, &places)),
+                Output::ForgetChat(root) => written = both(written, self.records.forget_chat(&root)),
                 Output::Line(line) => {
                     let view = self.chats.view(&line.friend);
                     let message = line_view(line, &view);
@@ -168,11 +168,22 @@ impl Service {
         Ok(self.conversation(&root))
     }
 
-    pub(super) fn delete_conversation(&mut self, whom: &str) -> api::Result<()> {
+    /// Deletes a conversation; the answer comes when it is gone from the disk.
+    pub(super) fn delete_conversation(&mut self, whom: &str) -> api::Result<Option<Written>> {
         let root = self.resolve(whom)?;
-        self.chat_input(Input::Delete(root));
-        Ok(())
+        Ok(self.chat_input(Input::Delete(root)))
     }
+}
+
+/// Answers when both have.
+fn both(first: Option<Written>, second: Written) -> Option<Written> {
+    let Some(first) = first else { return Some(second) };
+    let (done, written) = oneshot::channel();
+    tokio::spawn(async move {
+        let _ = tokio::join!(first, second);
+        let _ = done.send(());
+    });
+    Some(written)
 }
 
 fn line_view(line: LineRecord, view: &View) -> api::ChatMessage {
