@@ -127,7 +127,7 @@ impl Live {
 /// What the friend takes.
 #[derive(Clone, Debug, PartialEq)]
 struct Accepted {
-    /// Of the client's streams, by [`place_of`].
+    /// Of the client's streams, by `place_of`.
     takes: [bool; 4],
     /// Redundant audio.
     red: bool,
