@@ -129,7 +129,7 @@ impl Driver {
     pub(super) async fn path_news(&mut self) {
         let Some(live) = &mut self.live else { return };
         if live.session.paths.take_stranded() {
-            tracing::debug!(call = %self.config.label, "nothing answers any more: relays and STUN servers are asked anew");
+            tracing::info!(call = %self.config.label, "nothing answers any more: relays and STUN servers are asked anew");
             self.engine.ask_again();
             self.slots.replace(Instant::now());
             self.relays_tick(Instant::now()).await;
